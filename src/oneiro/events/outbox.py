@@ -1,0 +1,24 @@
+"""The outbox: an event is a row of `system_events`, written in the transaction of the change it tells of."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from oneiro.database.pool import Connection
+from oneiro.events import store
+from oneiro.events.models import EventType
+
+
+async def record(
+    conn: Connection,
+    event_type: EventType,
+    *,
+    entity_type: str,
+    entity_id: str,
+    data: Mapping[str, object],
+    user_id: UUID | None = None,
+) -> None:
+    """Write an event in the caller's transaction, so that change and event stand or fall together.
+
+    `data` holds ids, counts and codes, never what was said.
+    """
+    await store.insert(conn, event_type, entity_type, entity_id, data, user_id)
