@@ -1,0 +1,70 @@
+"""Serve an ASGI app inside this process, on a socket of our own."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from oneiro.errors import SetupError
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that leaves signals to the command that runs it."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where an app is served, and the task that serves it (done when the server has ended)."""
+
+    url: str
+    task: asyncio.Task[None]
+
+
+def bind(host: str, port: int, *, what: str) -> socket.socket:
+    """A listening socket; raises `SetupError` with one line when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(2048)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise SetupError(
+                f"port {port} on {host} is in use: stop what is listening there, or choose another port for {what}"
+            ) from None
+        raise SetupError(f"{what} cannot listen on {host}:{port}: {error.strerror or error}") from None
+    sock.setblocking(False)
+    return sock
+
+
+@asynccontextmanager
+async def listening(app: ASGIApp, sock: socket.socket, *, grace: int = 5) -> AsyncIterator[Listening]:
+    """Serve an app until the block ends; `grace` is how many seconds open requests get then."""
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=grace, server_header=False
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[sock]), name="http server")
+    while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn offers a flag, not an event.
+        await asyncio.sleep(0.005)
+    if task.done():
+        await task
+        raise SetupError("the server did not start; see the lines above")
+    host, port = sock.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        yield Listening(f"http://{shown}:{port}", task)
+    finally:
+        server.should_exit = True
+        await asyncio.wait([task])

@@ -1,0 +1,200 @@
+"""What every route shares: problem documents, who is calling, bounded bodies, pages of a list."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+from uuid import UUID
+
+import structlog
+from fastapi import Depends, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from oneiro.auth import Identity
+from oneiro.errors import OneiroError, TooLarge, Unauthenticated, ValidationError
+
+log = structlog.get_logger()
+
+PROBLEM_JSON = "application/problem+json"
+MAX_BODY = 256 * 1024
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 has it, with a code for programs and whether trying again can help."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    retryable: bool = False
+    retry_after: float | None = None
+    errors: list[dict[str, Any]] | None = None
+
+
+def problem(error: OneiroError) -> JSONResponse:
+    """The problem document of an error, with `Retry-After` and `WWW-Authenticate` where they belong."""
+    body = Problem(
+        type=f"urn:oneiro:problem:{error.code}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        code=error.code,
+        retryable=error.retryable,
+        retry_after=error.retry_after,
+        errors=error.errors,
+    )
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(
+        body.model_dump(exclude_none=True), status_code=error.status, headers=headers, media_type=PROBLEM_JSON
+    )
+
+
+def install_problems(app: FastAPI) -> None:
+    """Render every error of the app, foreseen or not, as a problem document."""
+
+    @app.exception_handler(OneiroError)
+    async def _ours(_request: Request, error: OneiroError) -> JSONResponse:
+        return problem(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        # What was sent is not repeated: it may be a dream.
+        found = [{"field": _field(item["loc"]), "message": item["msg"]} for item in error.errors()]
+        listed = "; ".join(f"{item['field']}: {item['message']}" for item in found[:3])
+        return problem(ValidationError(f"The request is not valid. {listed}", errors=found))
+
+    @app.exception_handler(HTTPException)
+    async def _http(_request: Request, error: HTTPException) -> JSONResponse:
+        title = HTTPStatus(error.status_code).phrase
+        body = Problem(title=title, status=error.status_code, detail=title, code=title.lower().replace(" ", "_"))
+        return JSONResponse(
+            body.model_dump(exclude_none=True),
+            status_code=error.status_code,
+            headers=error.headers,
+            media_type=PROBLEM_JSON,
+        )
+
+    @app.exception_handler(Exception)
+    async def _bug(request: Request, error: Exception) -> JSONResponse:
+        log.error("request.failed", path=request.scope.get("path"), error=type(error).__name__)
+        return problem(OneiroError("This is a fault of ours. It has been noted; please try again."))
+
+
+def _field(location: Sequence[str | int]) -> str:
+    return ".".join(str(part) for part in location if part not in {"body", "query", "path", "header"}) or "body"
+
+
+_bearer = HTTPBearer(auto_error=False, description="A Supabase-style JWT.")
+
+
+async def identity(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Identity:
+    """The caller; raises `Unauthenticated` without a valid token."""
+    if credentials is None:
+        raise Unauthenticated("Send a token: Authorization: Bearer …")
+    caller: Identity = await request.app.state.tokens.verify(credentials.credentials)
+    return caller
+
+
+Caller = Annotated[Identity, Depends(identity)]
+
+
+class BoundedBody:
+    """Refuses bodies over a bound, by their declared length or as they arrive."""
+
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the whole body first, then pass the request on with it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        chunks: list[Message] = []
+        size, more = 0, True
+        too_large = not declared.isdigit() or int(declared) > self._limit
+        while more and not too_large:
+            message = await receive()
+            chunks.append(message)
+            size += len(message.get("body", b""))
+            more, too_large = message.get("more_body", False), size > self._limit
+        if too_large:
+            await problem(TooLarge(f"The body may have at most {self._limit} bytes."))(scope, receive, send)
+            return
+        await self._app(scope, _replay(chunks, receive), send)
+
+
+def _replay(chunks: list[Message], receive: Receive) -> Receive:
+    waiting = iter(chunks)
+
+    async def replayed() -> Message:
+        for message in waiting:
+            return message
+        return await receive()
+
+    return replayed
+
+
+class Cursor(NamedTuple):
+    """The place in a list after which the next page begins: its last item's time and id."""
+
+    at: datetime
+    id: UUID
+
+    def encode(self) -> str:
+        """The cursor as an opaque word."""
+        return base64.urlsafe_b64encode(f"{self.at.isoformat()}|{self.id}".encode()).decode().rstrip("=")
+
+
+def _decode(word: str) -> Cursor:
+    try:
+        at, _, id_ = base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)).decode().partition("|")
+        return Cursor(datetime.fromisoformat(at), UUID(id_))
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        raise ValidationError(
+            "The cursor is not one of ours; start again without it.",
+            errors=[{"field": "cursor", "message": "is not valid"}],
+        ) from None
+
+
+class Page(NamedTuple):
+    """Which part of a list is asked for."""
+
+    limit: int
+    cursor: Cursor | None
+
+
+def page(
+    limit: Annotated[int, Query(ge=1, le=100, description="Items on a page.")] = 20,
+    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
+) -> Page:
+    """The page that the query asks for."""
+    return Page(limit, _decode(cursor) if cursor else None)
+
+
+Paged = Annotated[Page, Depends(page)]
+
+
+Item = TypeVar("Item")
+
+
+class ListOf(BaseModel, Generic[Item]):
+    """One page of a list."""
+
+    items: list[Item]
+    next_cursor: str | None = Field(None, description="Cursor of the next page; null on the last one.")
