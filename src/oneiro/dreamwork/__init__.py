@@ -1,0 +1,1 @@
+"""A deterministic way of listening to dreams: what was dreamt, by whom, with what feeling, and what to ask next."""
