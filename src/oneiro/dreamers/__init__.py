@@ -1,0 +1,1 @@
+"""Dreamers: profiles, consents, which interpreters they may talk to."""

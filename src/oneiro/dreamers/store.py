@@ -1,0 +1,56 @@
+"""The rows of `profiles`."""
+
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from oneiro.database.pool import Connection
+from oneiro.dreamers.models import Dreamer
+
+
+async def insert(conn: Connection, user_id: UUID) -> None:
+    """Make the dreamer's row on her first request; a second call changes nothing."""
+    await conn.execute("INSERT INTO profiles (user_id) VALUES (%s) ON CONFLICT (user_id) DO NOTHING", (user_id,))
+
+
+async def find(conn: Connection, user_id: UUID, now: datetime) -> Dreamer | None:
+    """The dreamer, with the minutes that she has talked since midnight UTC."""
+    async with conn.cursor(row_factory=class_row(Dreamer)) as cursor:
+        await cursor.execute(
+            """
+            SELECT p.user_id, p.name, p.language, p.region, p.birth_year, p.consents, p.allowed_interpreters,
+                   coalesce(spoken.minutes, 0) AS minutes_today
+            FROM profiles AS p
+            LEFT JOIN LATERAL (
+                SELECT round(sum(extract(epoch FROM
+                    coalesce(c.ended_at, %(now)s) - greatest(c.started_at, date_trunc('day', %(now)s, 'UTC')))) / 60, 1
+                ) AS minutes
+                FROM conversations AS c
+                WHERE c.user_id = p.user_id AND c.started_at IS NOT NULL
+                  AND coalesce(c.ended_at, %(now)s) > date_trunc('day', %(now)s, 'UTC')
+            ) AS spoken ON true
+            WHERE p.user_id = %(user_id)s
+            """,
+            {"user_id": user_id, "now": now},
+        )
+        return await cursor.fetchone()
+
+
+async def update(conn: Connection, dreamer: Dreamer) -> None:
+    """Write the fields that a dreamer may change herself."""
+    await conn.execute(
+        """
+        UPDATE profiles SET name = %s, language = %s, region = %s, birth_year = %s, consents = %s
+        WHERE user_id = %s
+        """,
+        (
+            dreamer.name,
+            dreamer.language,
+            dreamer.region,
+            dreamer.birth_year,
+            Jsonb(dreamer.consents.model_dump()),
+            dreamer.user_id,
+        ),
+    )

@@ -1,0 +1,1 @@
+"""The same request sent twice does its work once (`Idempotency-Key`)."""
