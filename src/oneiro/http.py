@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
@@ -151,25 +151,44 @@ def _replay(chunks: list[Message], receive: Receive) -> Receive:
 
 
 class Cursor(NamedTuple):
-    """The place in a list after which the next page begins: its last item's time and id."""
+    """The place in a list after which the next page begins: its last item's time and key."""
 
     at: datetime
-    id: UUID
+    key: str
 
     def encode(self) -> str:
         """The cursor as an opaque word."""
-        return base64.urlsafe_b64encode(f"{self.at.isoformat()}|{self.id}".encode()).decode().rstrip("=")
+        return base64.urlsafe_b64encode(f"{self.at.isoformat()}|{self.key}".encode()).decode().rstrip("=")
+
+    @property
+    def uuid(self) -> UUID:
+        """The key of a list that is ordered by time and id; raises `ValidationError` for another list's cursor."""
+        try:
+            return UUID(self.key)
+        except ValueError:
+            raise _not_ours() from None
+
+    @property
+    def number(self) -> int:
+        """The key of a list that is ordered by time and number; raises `ValidationError` for another list's cursor."""
+        if not self.key.isdecimal() or len(self.key) > 18:
+            raise _not_ours()
+        return int(self.key)
 
 
 def _decode(word: str) -> Cursor:
     try:
-        at, _, id_ = base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)).decode().partition("|")
-        return Cursor(datetime.fromisoformat(at), UUID(id_))
-    except (binascii.Error, UnicodeDecodeError, ValueError):
-        raise ValidationError(
-            "The cursor is not one of ours; start again without it.",
-            errors=[{"field": "cursor", "message": "is not valid"}],
-        ) from None
+        at, _, key = base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)).decode().partition("|")
+        return Cursor(datetime.fromisoformat(at).astimezone(UTC), key)
+    except (binascii.Error, UnicodeDecodeError, ValueError, OverflowError):
+        raise _not_ours() from None
+
+
+def _not_ours() -> ValidationError:
+    return ValidationError(
+        "The cursor is not one of this list; start again without it.",
+        errors=[{"field": "cursor", "message": "is not valid"}],
+    )
 
 
 class Page(NamedTuple):

@@ -42,7 +42,7 @@ class Dreams:
         async with self._db.as_dreamer(caller.claims) as conn:
             found = await store.select(conn, caller.dreamer(), page.limit + 1, page.cursor)
         items = found[: page.limit]
-        more = Cursor(items[-1].created_at, items[-1].id).encode() if len(found) > page.limit else None
+        more = Cursor(items[-1].created_at, str(items[-1].id)).encode() if len(found) > page.limit else None
         return ListOf(items=items, next_cursor=more)
 
     async def change(self, caller: Identity, dream_id: UUID, change: DreamChange) -> Dream:

@@ -52,7 +52,7 @@ async def select(conn: Connection, user_id: UUID, limit: int, after: Cursor | No
             ORDER BY created_at DESC, id DESC
             LIMIT %(limit)s
             """,
-            {"user_id": user_id, "limit": limit, "at": after and after.at, "id": after and after.id},
+            {"user_id": user_id, "limit": limit, "at": after and after.at, "id": after and after.uuid},
         )
         return await cursor.fetchall()
 

@@ -16,9 +16,13 @@ async def record(
     entity_id: str,
     data: Mapping[str, object],
     user_id: UUID | None = None,
+    conversation_id: UUID | None = None,
 ) -> None:
     """Write an event in the caller's transaction, so that change and event stand or fall together.
 
-    `data` holds ids, counts and codes, never what was said.
+    `data` holds ids, counts and codes, never what was said. Events of one conversation keep their order: name it by
+    `conversation_id` where the entity is something else.
     """
-    await store.insert(conn, event_type, entity_type, entity_id, data, user_id)
+    if conversation_id is None and entity_type == "conversation":
+        conversation_id = UUID(entity_id)
+    await store.insert(conn, event_type, entity_type, entity_id, data, user_id, conversation_id)

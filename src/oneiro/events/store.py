@@ -15,12 +15,13 @@ async def insert(
     entity_id: str,
     data: Mapping[str, object],
     user_id: UUID | None,
+    conversation_id: UUID | None,
 ) -> None:
     """Insert one event; its position is stamped after the commit."""
     await conn.execute(
         """
-        INSERT INTO system_events (event_type, entity_type, entity_id, event_data, user_id)
-        VALUES (%s, %s, %s, %s, %s)
+        INSERT INTO system_events (event_type, entity_type, entity_id, event_data, user_id, conversation_id)
+        VALUES (%s, %s, %s, %s, %s, %s)
         """,
-        (event_type, entity_type, entity_id, Jsonb(dict(data)), user_id),
+        (event_type, entity_type, entity_id, Jsonb(dict(data)), user_id, conversation_id),
     )
