@@ -1,0 +1,38 @@
+"""What an engine is told when it is made; nothing here reads the environment."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LlmEndpoint:
+    """An OpenAI-compatible endpoint, e.g. `http://127.0.0.1:11434/v1`; it answers in place of dreamwork."""
+
+    base_url: str
+    model: str
+    api_key: str | None = None
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Settings of one engine.
+
+    api_keys: the keys it accepts in `xi-api-key`; None accepts any that is not empty.
+    speed: how much faster than a person it thinks, types and speaks; limits such as a maximum duration stay as set.
+    guardrail: given what was said to the agent, returns words to say in place of the brain's, or None.
+    recogniser: turns 16-bit mono PCM in the agent's input format into words; None hears nothing and says so.
+    clock: the time in seconds since 1970.
+    client_data_timeout: seconds to wait for the client's opening frame before the conversation starts without it.
+    webhook_secret: key of the signature; without it the post-call webhook is sent unsigned.
+    """
+
+    api_keys: frozenset[str] | None = None
+    speed: float = 1.0
+    guardrail: Callable[[str], str | None] | None = None
+    llm: LlmEndpoint | None = None
+    recogniser: Callable[[bytes], str] | None = None
+    clock: Callable[[], float] = time.time
+    client_data_timeout: float = 5.0
+    webhook_url: str | None = None
+    webhook_secret: str | None = None

@@ -1,0 +1,126 @@
+"""Who answers: the model's endpoint when one is set, else dreamwork, which also takes over when the endpoint fails."""
+
+import hashlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+
+from oneiro.dreamwork.dialogue import Dialogue
+from oneiro.dreamwork.profile import Profile
+from oneiro.engine.opening import Opening
+from oneiro.engine.settings import LlmEndpoint
+from oneiro.engine.state import Engine
+
+log = logging.getLogger(__name__)
+MOST_REPLY = 8_000
+"""Characters of a reply from the endpoint; the rest is not read."""
+MOST_HISTORY = 60
+"""Lines of the conversation that the endpoint is sent."""
+MOST_NOTES = 8
+"""Contextual updates that are kept."""
+
+
+class EndpointError(Exception):
+    """The endpoint did not answer, or not as agreed."""
+
+
+class Brain:
+    """Answers one conversation and remembers it."""
+
+    def __init__(self, engine: Engine, opening: Opening, conversation_id: str) -> None:
+        self._endpoint = engine.settings.llm
+        self._http = engine.http if self._endpoint else None
+        self._prompt = opening.config.agent.prompt
+        self._system = opening.prompt
+        self._history: list[dict[str, str]] = []
+        self._notes: list[str] = []
+        self._dialogue = Dialogue(
+            Profile.read(opening.prompt),
+            context=str(opening.variables.get("dream_context", "")),
+            opening=opening.first_message,
+            seed=hashlib.sha256(conversation_id.encode()).hexdigest(),
+        )
+        if opening.first_message:
+            self._remember("assistant", opening.first_message)
+
+    @property
+    def name(self) -> str:
+        """The model that answers, for the transcript."""
+        return self._endpoint.model if self._endpoint else "dreamwork"
+
+    def note(self, text: str) -> None:
+        """Take notice of a contextual update without answering it."""
+        self._notes = [*self._notes, text][-MOST_NOTES:]
+
+    def said(self, heard: str, reply: str) -> None:
+        """Remember an exchange as it really was, after interruptions."""
+        self._remember("user", heard)
+        self._remember("assistant", reply)
+
+    async def answer(self, text: str) -> AsyncIterator[str]:
+        """The reply in pieces; dreamwork hears every line, so that it can take over at any point."""
+        own = self._dialogue.reply(text)
+        if self._endpoint is None:
+            for word in own.split(" "):
+                yield f"{word} "
+            return
+        begun = False
+        try:
+            async for piece in self._stream(self._endpoint, text):
+                begun = True
+                yield piece
+        except (EndpointError, httpx.HTTPError, ValueError) as error:
+            log.warning("engine.llm_failed", extra={"cause": type(error).__name__, "mid_reply": begun})
+            yield f" … {own}" if begun else own
+        else:
+            if not begun:
+                yield own
+
+    def _remember(self, role: str, content: str) -> None:
+        self._history = [*self._history, {"role": role, "content": content}][-MOST_HISTORY:]
+
+    def _request(self, endpoint: LlmEndpoint, text: str) -> dict[str, Any]:
+        system = "\n\n".join([self._system, *(f"Note: {note}" for note in self._notes)])
+        messages = [{"role": "system", "content": system}, *self._history, {"role": "user", "content": text}]
+        request: dict[str, Any] = {"model": endpoint.model, "messages": messages, "stream": True}
+        if self._prompt.temperature is not None:
+            request["temperature"] = self._prompt.temperature
+        if self._prompt.max_tokens > 0:
+            request["max_tokens"] = self._prompt.max_tokens
+        return request
+
+    async def _stream(self, endpoint: LlmEndpoint, text: str) -> AsyncIterator[str]:
+        """The pieces of a streamed chat completion (server-sent events, ended by `[DONE]`)."""
+        assert self._http is not None
+        headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
+        url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
+        length = 0
+        async with self._http.stream("POST", url, json=self._request(endpoint, text), headers=headers) as response:
+            response.raise_for_status()
+            async for line in response.aiter_lines():
+                if line == "data: [DONE]":
+                    return
+                piece = _piece(line)
+                length += len(piece)
+                if length > MOST_REPLY:
+                    return
+                if piece:
+                    yield piece
+        raise EndpointError("the stream ended before [DONE]")
+
+
+def _piece(line: str) -> str:
+    """The words in one line of the stream."""
+    if not line.startswith("data:"):
+        return ""
+    chunk = json.loads(line[5:])
+    try:
+        if "error" in chunk:
+            raise EndpointError("the endpoint reported an error")
+        choices = chunk.get("choices") or [{}]
+        return str((choices[0].get("delta") or {}).get("content") or "")
+    except (AttributeError, TypeError, KeyError):
+        raise EndpointError("a chunk of an unknown shape") from None
