@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 
 from oneiro.engine.agents import Agent, AgentFilter
-from oneiro.engine.platform import AgentCreate, AgentPatch, Duplicate
+from oneiro.engine.documents import AgentCreate, AgentPatch, Duplicate
 from oneiro.engine.state import EngineOf
 
 router = APIRouter(prefix="/v1/convai/agents")

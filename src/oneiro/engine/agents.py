@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from oneiro.engine.documents import AgentCreate, AgentDocument, AgentPatch
 from oneiro.engine.paging import page
-from oneiro.engine.platform import AgentCreate, AgentDocument, AgentPatch
 from oneiro.engine.problems import Refusal, not_found
 
 MOST_AGENTS = 10_000
@@ -122,7 +122,8 @@ class Agents:
 
     def create(self, body: AgentCreate, now: float) -> Agent:
         """A new agent with what was sent and the platform's defaults."""
-        return self._add(AgentDocument.model_validate(body.model_dump(exclude_none=True)), now)
+        sent = {key: value for key, value in body.model_dump(exclude_unset=True).items() if value is not None}
+        return self._add(AgentDocument.model_validate(sent), now)
 
     def duplicate(self, agent_id: str, name: str | None, now: float) -> Agent:
         """A copy of an agent under another id."""

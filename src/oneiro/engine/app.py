@@ -1,12 +1,14 @@
-"""The engine as an ASGI application: `create_engine(EngineSettings())`, or `await serve(...)`."""
+"""The engine as an ASGI application: `create_engine(EngineSettings())`, and two ways to run it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Annotated, Any
+import signal
+import socket
+from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import uvicorn
-from fastapi import APIRouter, Depends, FastAPI, Header, Request
+from fastapi import FastAPI
 
 from oneiro.engine import (
     agent_routes,
@@ -18,22 +20,11 @@ from oneiro.engine import (
     socket_routes,
     voice_routes,
 )
-from oneiro.engine.problems import Refusal
+from oneiro.engine.gate import Gate
 from oneiro.engine.settings import EngineSettings, LlmEndpoint
-from oneiro.engine.state import Engine, EngineOf
+from oneiro.engine.state import Engine
 
-__all__ = ["EngineSettings", "LlmEndpoint", "create_engine", "serve"]
-MOST_BODY = 2 * 1024 * 1024
-"""Bytes of a request's body."""
-
-
-async def admit(request: Request, engine: EngineOf, xi_api_key: Annotated[str | None, Header()] = None) -> None:
-    """Every keyed request passes here first; a fault of HTTP would be put in at this place."""
-    if not engine.accepts(xi_api_key):
-        raise Refusal(401, "invalid_api_key", "Invalid API key", "authentication_error")
-    length = request.headers.get("content-length", "0")
-    if "chunked" in request.headers.get("transfer-encoding", "") or int(length) > MOST_BODY:
-        raise Refusal(413, "request_too_large", f"A body has at most {MOST_BODY} bytes and names its length.")
+__all__ = ["EngineSettings", "LlmEndpoint", "create_engine", "running", "serve"]
 
 
 def create_engine(settings: EngineSettings) -> FastAPI:
@@ -48,42 +39,67 @@ def create_engine(settings: EngineSettings) -> FastAPI:
         yield
         await engine.close()
 
-    app = FastAPI(title="Oneiro engine", lifespan=lifespan)
+    app = FastAPI(title="Oneiro engine", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.engine = engine
+    app.add_middleware(Gate, engine=engine)
     problems.install(app)
-    keyed = [Depends(admit)]
-    for router in (agent_routes, signed_routes, conversation_routes, voice_routes):
-        app.include_router(router.router, dependencies=keyed)
-    app.include_router(_models, dependencies=keyed)
-    app.include_router(conversation_routes.public)
-    app.include_router(socket_routes.router)
+    for routes in (agent_routes, signed_routes, conversation_routes, voice_routes, socket_routes):
+        app.include_router(routes.router)
+    app.add_api_route("/v1/convai/llm/list", _list_llms)
     return app
 
 
-_models = APIRouter(prefix="/v1/convai/llm")
-
-
-@_models.get("/list")
-async def list_llms() -> dict[str, Any]:
+async def _list_llms() -> dict[str, Any]:
     """The models that an agent may name."""
     return catalogue.llm_list()
 
 
-async def serve(settings: EngineSettings, host: str = "127.0.0.1", port: int = 8401) -> None:
-    """Run an engine until the process is told to stop (SIGINT, SIGTERM) or the task is cancelled."""
+class _Server(uvicorn.Server):
+    """A server that says when it is ready and leaves signals to the program around it."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+@asynccontextmanager
+async def running(settings: EngineSettings, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """An engine beside other work in the same loop; gives its base URL. Port 0 takes a free one.
+
+    Raises OSError when the address cannot be bound.
+    """
+    listener = socket.create_server((host, port))
     config = uvicorn.Config(
         create_engine(settings),
-        host=host,
-        port=port,
         ws="websockets-sansio",
         ws_max_size=protocol.MOST_FRAME,
-        log_level="warning",
+        log_config=None,
         access_log=False,
         timeout_graceful_shutdown=5,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        await server.serve()
-    except asyncio.CancelledError:
+        await server.ready.wait()
+        yield f"http://{host}:{listener.getsockname()[1]}"
+    finally:
         server.should_exit = True
-        raise
+        await serving
+        listener.close()
+
+
+async def serve(settings: EngineSettings, host: str = "127.0.0.1", port: int = 8401) -> None:
+    """Run an engine until SIGINT or SIGTERM; only in the main thread. Raises OSError as `running` does."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with running(settings, host, port):
+        await stopped.wait()

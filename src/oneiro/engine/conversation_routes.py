@@ -6,15 +6,13 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from oneiro.engine.conversations import Record
+from oneiro.engine.documents import Feedback
 from oneiro.engine.models import Section
-from oneiro.engine.platform import Feedback
 from oneiro.engine.problems import Refusal
 from oneiro.engine.sound import wav
 from oneiro.engine.state import EngineOf
 
 router = APIRouter(prefix="/v1/convai/conversations")
-public = APIRouter(prefix="/v1/convai/conversations")
-"""Routes that need no key."""
 
 
 class Wanted(Section):
@@ -90,7 +88,7 @@ async def get_audio(conversation_id: str, engine: EngineOf) -> Response:
     return Response(wav(bytes(record.recording), record.recording_rate), media_type="audio/wav")
 
 
-@public.post("/{conversation_id}/feedback")
+@router.post("/{conversation_id}/feedback")
 async def give_feedback(conversation_id: str, body: Feedback, engine: EngineOf) -> None:
     """Keep what somebody thinks of the conversation; the browser posts this without a key."""
     record = engine.conversations.get(conversation_id)

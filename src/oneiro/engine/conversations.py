@@ -51,7 +51,7 @@ class Line:
             "llm_usage": None,
             "rag_retrieval_info": None,
             "platform_event": None,
-            "triggered_guardrails": [{"guardrail_type": "self_harm_intent"}] if self.guarded else [],
+            "triggered_guardrails": [{"guardrail_type": "custom"}] if self.guarded else [],
             "source_medium": self.medium,
             "source_event_id": self.event_id,
             "id": self.line_id,

@@ -1,7 +1,8 @@
 """How a reply reaches the client: written word by word, or spoken in pieces at the pace of speech."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from oneiro.engine import protocol
@@ -31,15 +32,16 @@ class Delivery:
     _seconds: float = 0.0
     _pieces: list[str] = field(default_factory=list)
 
-    async def write(self, pieces: AsyncIterator[str], send: Send, pacing: Pacing) -> None:
+    async def write(self, pieces: AsyncGenerator[str, None], send: Send, pacing: Pacing) -> None:
         """Send the reply as it comes, then whole."""
         await send(protocol.response_part(self.event_id, "start"))
-        async for piece in pieces:
-            self.begun = True
-            self._pieces.append(piece)
-            self.text = "".join(self._pieces).strip()
-            await send(protocol.response_part(self.event_id, "delta", piece))
-            await pacing.pause(WORD)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                self.begun = True
+                self._pieces.append(piece)
+                await send(protocol.response_part(self.event_id, "delta", piece))
+                await pacing.pause(WORD)
+        self.text = "".join(self._pieces).strip()
         await send(protocol.response_part(self.event_id, "stop"))
         await send(protocol.agent_response(self.event_id, self.text))
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
 from itertools import count
 from typing import Any
 
@@ -144,7 +145,7 @@ class Floor:
         finally:
             self._brain.said(text, self._line.message if self._line else "")
 
-    async def _deliver(self, pieces: AsyncIterator[str], *, by: str | None) -> None:
+    async def _deliver(self, pieces: AsyncGenerator[str, None], *, by: str | None) -> None:
         """Say one reply and keep it in the transcript."""
         started = time.monotonic()
         delivery = self._delivery = Delivery(next(self._ids))
@@ -152,7 +153,8 @@ class Floor:
             await delivery.write(pieces, self._send, self._engine.pacing)
             self._keep(delivery, time.monotonic() - started, by)
             return
-        delivery.text = "".join([piece async for piece in pieces]).strip()
+        async with aclosing(pieces):
+            delivery.text = "".join([piece async for piece in pieces]).strip()
         waited = time.monotonic() - started
         voice = self._engine.voices.find(self._opening.config.tts.voice_id)
         sound = await sound_of(delivery.text, self._opening, voice, self._engine.speech, self._format)
@@ -176,6 +178,6 @@ class Floor:
         self._record.add(self._line)
 
 
-async def _whole(text: str) -> AsyncIterator[str]:
+async def _whole(text: str) -> AsyncGenerator[str, None]:
     """Fixed words as a reply in one piece."""
     yield text

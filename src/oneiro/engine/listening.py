@@ -15,7 +15,8 @@ PATIENCE: dict[str, float] = {"patient": 1.6, "normal": 1.0, "eager": 0.6}
 LONGEST = 120.0
 """Seconds of one utterance; then it is taken as finished."""
 
-Change = Literal["began", "ended"]
+Change = Literal["began"] | bytes
+"""Somebody has begun to speak, or has finished: then the utterance, as 16-bit PCM."""
 
 
 class Ear:
@@ -23,7 +24,6 @@ class Ear:
 
     def __init__(self, sound: SoundFormat, eagerness: str) -> None:
         self.patience = PATIENCE[eagerness]
-        self.voiced = 0.0
         self._format = sound
         self._window = int(WINDOW * sound.rate) * 2
         self._rest = b""
@@ -43,9 +43,10 @@ class Ear:
         changes: list[Change] = []
         whole = len(pcm) // self._window * self._window
         for start in range(0, whole, self._window):
-            change = self._step(pcm[start : start + self._window])
-            if change:
-                changes.append(change)
+            if self._step(pcm[start : start + self._window]):
+                changes.append("began")
+            elif self._finished():
+                changes.append(self.take())
         self._rest = pcm[whole:]
         return changes
 
@@ -56,19 +57,19 @@ class Ear:
         self._onset, self._quiet, self._open = 0.0, 0.0, False
         return utterance
 
-    def _step(self, window: bytes) -> Change | None:
-        loud = loudness(window) > THRESHOLD
-        if loud:
-            self.voiced += WINDOW
+    def _step(self, window: bytes) -> bool:
+        """Take in one window; whether somebody has just begun to speak."""
+        if loudness(window) > THRESHOLD:
             self._quiet = 0.0
             self._onset += WINDOW
         else:
             self._quiet += WINDOW
         self._keep(window)
-        if not self._open:
-            return self._begin()
+        return not self._open and self._begin()
+
+    def _finished(self) -> bool:
         seconds = len(self._speech) / 2 / self._format.rate
-        return "ended" if self._quiet >= self.patience or seconds >= LONGEST else None
+        return self._open and (self._quiet >= self.patience or seconds >= LONGEST)
 
     def _keep(self, window: bytes) -> None:
         """Keep the sound; before somebody speaks only its last half second, so that no first syllable is lost."""
@@ -76,10 +77,8 @@ class Ear:
         if not self._open:
             del self._speech[: -int(self._format.rate)]
 
-    def _begin(self) -> Change | None:
+    def _begin(self) -> bool:
         if self._quiet >= ONSET:
             self._onset = 0.0
-        if self._onset < ONSET:
-            return None
-        self._open = True
-        return "began"
+        self._open = self._onset >= ONSET
+        return self._open

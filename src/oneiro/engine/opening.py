@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from oneiro.engine.documents import AgentDocument
 from oneiro.engine.models import ConversationConfig
-from oneiro.engine.platform import AgentDocument
 from oneiro.engine.protocol import ClientData, Scalar
 
 _VARIABLE = re.compile(r"\{\{\s*([^{}\s]{1,200})\s*\}\}")
@@ -84,7 +84,7 @@ def _leaves(
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The fields that the override really sets: empty objects, nulls and unknown keys set nothing."""
     for key, value in wanted.items():
-        if value is None or value == {} or key not in known:
+        if value in (None, {}, []) or key not in known:
             continue
         if isinstance(known[key], dict) and isinstance(value, dict):
             yield from _leaves(value, known[key], (*path, key))

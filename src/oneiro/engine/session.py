@@ -4,6 +4,8 @@ import asyncio
 import logging
 import math
 import time
+import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 
@@ -68,7 +70,7 @@ class Session:
         config = opening.config
         wire.admitted = frozenset(config.conversation.client_events) | ALWAYS_SENT
         self._wire, self._record, self._opening = wire, record, opening
-        self._speed = engine.pacing.speed
+        self._pacing = engine.pacing
         self._floor = Floor(engine, record, opening, wire.send, self._stir)
         self._ear = Ear(SoundFormat.of(config.asr.user_input_audio_format), config.turn.turn_eagerness)
         self._lull: asyncio.TimerHandle | None = None
@@ -151,19 +153,22 @@ class Session:
             raise BadFrame("the conversation is written")
         for change in self._ear.hear(sound):
             self._stir()
-            if change == "ended":
-                self._finish_utterance()
-            else:
+            if change == "began":
                 await self._floor.interrupt(thinking=True)
+            else:
+                self._hand_over(change)
         if self._lull:
             self._lull.cancel()
         if self._ear.open:
-            patience = self._ear.patience / self._speed
-            self._lull = asyncio.get_running_loop().call_later(patience, self._finish_utterance)
+            patience = self._ear.patience / self._pacing.speed
+            self._lull = asyncio.get_running_loop().call_later(patience, self._cut_short)
 
-    def _finish_utterance(self) -> None:
-        """Hand over what was said; also called when a microphone falls silent by sending nothing."""
-        if not self._floor.offer(self._ear.take()):
+    def _cut_short(self) -> None:
+        """Take the utterance as finished when a microphone falls silent by sending nothing."""
+        self._hand_over(self._ear.take())
+
+    def _hand_over(self, utterance: bytes) -> None:
+        if not self._floor.offer(utterance):
             log.warning("engine.utterance_dropped")
 
     async def _watch(self) -> Ending:
@@ -179,14 +184,15 @@ class Session:
             if now >= silent:
                 return Ending(1000, "Call ended due to silence")
             self._stirred.clear()
-            await asyncio.wait([asyncio.ensure_future(self._stirred.wait())], timeout=min(latest, silent) - now)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stirred.wait(), min(latest, silent) - now)
 
     async def _ping(self) -> Ending:
         """Ask from time to time how far away the client is."""
         for event_id in count(1):
             self._pings = {event_id: time.monotonic()}
             await self._wire.send(protocol.ping(event_id, self._ping_ms))
-            await asyncio.sleep(max(PING_AT_LEAST, PING_EVERY / self._speed))
+            await asyncio.sleep(max(PING_AT_LEAST, PING_EVERY / self._pacing.speed))
         raise AssertionError("count has no end")
 
     def _measure(self, event_id: int) -> None:
@@ -196,17 +202,15 @@ class Session:
 
 
 def _outcome(done: set[asyncio.Task[Ending | None]]) -> Ending:
-    """The ending that the first finished task tells; a fault of ours is one, and is logged without any words."""
-    for task in done:
-        fault = task.exception()
-        if isinstance(fault, WebSocketDisconnect):
-            return Ending(1006, "Client disconnected", by_client=True)
-        if fault is not None:
-            place = fault.__traceback__
-            while place and place.tb_next:
-                place = place.tb_next
-            where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else ""
-            log.error("engine.session_failed", extra={"cause": type(fault).__name__, "where": where})
-            return Ending(1011, "Internal error", "unknown")
-    results = [result for task in done if (result := task.result()) is not None]
-    return results[0] if results else Ending(1011, "Internal error", "unknown")
+    """How the first finished task ended; a fault of ours is an ending too, and is logged without any words."""
+    faults = [fault for task in done if (fault := task.exception())]
+    endings = [ending for task in done if not task.exception() and (ending := task.result())]
+    if endings:
+        return endings[0]
+    if any(isinstance(fault, WebSocketDisconnect) for fault in faults):
+        return Ending(1006, "Client disconnected", by_client=True)
+    for fault in faults:
+        place = traceback.extract_tb(fault.__traceback__)[-1]
+        cause = f"{type(fault).__name__} in {place.name}, line {place.lineno}"
+        log.error("engine.session_failed", extra={"cause": cause})
+    return Ending(1011, "Internal error", "unknown")

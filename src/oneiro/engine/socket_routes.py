@@ -110,10 +110,19 @@ async def _conversation(engine: Engine, wire: Wire, record: Record, entry: Entry
 async def _client_data(wire: Wire, patience: float) -> tuple[ClientData, ClientFrame | None]:
     """The client's data, and the first frame if it was another one; without data the conversation starts as it is."""
     try:
-        frame = await asyncio.wait_for(wire.receive(), patience)
-    except (TimeoutError, BadFrame):
+        async with asyncio.timeout(patience):
+            frame = await _first_frame(wire)
+    except TimeoutError:
         return ClientData(), None
     return (frame, None) if isinstance(frame, ClientData) else (ClientData(), frame)
+
+
+async def _first_frame(wire: Wire) -> ClientFrame:
+    while True:
+        try:
+            return await wire.receive()
+        except BadFrame as bad:
+            await wire.send(protocol.error(1002, "invalid_message", str(bad)))
 
 
 def _system(record: Record, engine: Engine) -> dict[str, protocol.Scalar]:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
@@ -17,6 +18,8 @@ from oneiro.engine.state import Engine
 log = logging.getLogger(__name__)
 MOST_REPLY = 8_000
 """Characters of a reply from the endpoint; the rest is not read."""
+LONGEST_REPLY = 60.0
+"""Seconds that the endpoint may take for one reply."""
 MOST_HISTORY = 60
 """Lines of the conversation that the endpoint is sent."""
 MOST_NOTES = 8
@@ -60,7 +63,7 @@ class Brain:
         self._remember("user", heard)
         self._remember("assistant", reply)
 
-    async def answer(self, text: str) -> AsyncIterator[str]:
+    async def answer(self, text: str) -> AsyncGenerator[str, None]:
         """The reply in pieces; dreamwork hears every line, so that it can take over at any point."""
         own = self._dialogue.reply(text)
         if self._endpoint is None:
@@ -92,12 +95,12 @@ class Brain:
             request["max_tokens"] = self._prompt.max_tokens
         return request
 
-    async def _stream(self, endpoint: LlmEndpoint, text: str) -> AsyncIterator[str]:
+    async def _stream(self, endpoint: LlmEndpoint, text: str) -> AsyncGenerator[str, None]:
         """The pieces of a streamed chat completion (server-sent events, ended by `[DONE]`)."""
         assert self._http is not None
         headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
         url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
-        length = 0
+        length, latest = 0, time.monotonic() + LONGEST_REPLY
         async with self._http.stream("POST", url, json=self._request(endpoint, text), headers=headers) as response:
             response.raise_for_status()
             async for line in response.aiter_lines():
@@ -107,6 +110,8 @@ class Brain:
                 length += len(piece)
                 if length > MOST_REPLY:
                     return
+                if time.monotonic() > latest:
+                    raise EndpointError("the reply took too long")
                 if piece:
                     yield piece
         raise EndpointError("the stream ended before [DONE]")

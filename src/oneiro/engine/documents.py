@@ -1,4 +1,4 @@
-"""`platform_settings` of an agent and the bodies of its routes (SDK 2.78.0, `types/*.py`)."""
+"""Documents of agents: `platform_settings` and the bodies of the routes (SDK 2.78.0, `types/*.py`)."""
 
 from typing import Annotated, Any
 
