@@ -38,7 +38,7 @@ def inspect(folder: Path) -> Binaries | None:
     """Ask a folder's `postgres` for its version; None when there is none, or none that runs on this machine."""
     if not ((folder / "postgres").is_file() and (folder / "initdb").is_file()):
         return None
-    command = [folder / "postgres", "--version"]
+    command = [str(folder / "postgres"), "--version"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)  # noqa: S603 - the user's own folder or a known wheel's
     except (OSError, subprocess.TimeoutExpired):

@@ -234,5 +234,5 @@ class Cluster:
                 return
             self._process.send_signal(number)
             end = asyncio.get_running_loop().time() + seconds
-            while self.running and asyncio.get_running_loop().time() < end:
+            while self.running and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - a process sets no event
                 await asyncio.sleep(STEP_SECONDS)

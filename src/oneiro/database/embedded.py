@@ -128,9 +128,8 @@ async def embedded(
     `binaries` is a folder with `initdb` and `postgres`; `options` are further server settings, used by an owner.
     Raises SetupError with one line: closed directory, foreign version, no binaries, full disk, failed start.
     """
-    data_dir = data_dir.expanduser().absolute()
     with _one_line(data_dir):
-        prepare_directory(data_dir, server_account(data_dir / "pgdata"))
+        data_dir = prepare_directory(data_dir)
         lock, facts = await _lock_or_share(data_dir)
     if lock is None:
         server = Server(data_dir, Path(facts["socket_dir"]), owner=False)

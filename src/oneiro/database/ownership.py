@@ -63,12 +63,14 @@ def closed_directory(path: Path, account: Account | None) -> Path | None:
     return None
 
 
-def prepare_directory(data_dir: Path, account: Account | None) -> None:
-    """Make the data directory, or check one that exists; existing modes stay as they are.
+def prepare_directory(chosen: Path) -> Path:
+    """Make the data directory, or check one that exists; existing modes stay as they are. Returns its full path.
 
     A new directory is 0700, or 0711 for root, whose server must pass through it as another account.
     Raises SetupError with one line when the directory is no directory, not writable, or out of the server's reach.
     """
+    data_dir = chosen.expanduser().absolute()
+    account = server_account(data_dir / "pgdata")
     try:
         if not data_dir.is_dir():
             data_dir.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -89,6 +91,7 @@ def prepare_directory(data_dir: Path, account: Account | None) -> None:
             f"PostgreSQL does not run as root but as uid {account.uid}, which may not enter {closed}: "
             f"choose a reachable directory with ONEIRO_DATA_DIR, such as /var/lib/oneiro."
         )
+    return data_dir
 
 
 def open_private(path: Path, flags: int) -> int:

@@ -1,0 +1,70 @@
+"""What every test may ask for: a PostgreSQL of its own, and fresh databases with the schema in place."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from oneiro.database.embedded import Server, embedded
+from oneiro.database.migrate import migrate
+
+TEMPLATE = "template_oneiro"
+
+# A test's database may be lost with the machine; without these its making costs a disk flush.
+FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+def _execute(admin_url: str, statement: str, database: str, template: str = "template1") -> None:
+    names = {"database": sql.Identifier(database), "template": sql.Identifier(template)}
+    with psycopg.connect(admin_url, autocommit=True) as conn:
+        conn.execute(sql.SQL(statement).format(**names))  # type: ignore[arg-type]  # One of the literals below.
+
+
+@pytest.fixture(scope="session")
+def reachable_dir() -> Iterator[Path]:
+    """A directory that a server may enter which root runs as another account: pytest's own are closed to it."""
+    made = Path(tempfile.mkdtemp(prefix="oneiro-tests-"))
+    made.chmod(0o711)
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="session")
+async def postgres(reachable_dir: Path) -> AsyncIterator[Server]:
+    """One embedded server for the session (for each worker of pytest-xdist one)."""
+    async with embedded(reachable_dir / "postgres", options=FORGETFUL) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Server) -> str:
+    """Name of a database on which every migration ran once; nobody connects to it afterwards."""
+    _execute(postgres.admin_url, "CREATE DATABASE {database}", TEMPLATE)
+    migrate(postgres.url(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def db_name(postgres: Server, template: str) -> Iterator[str]:
+    """Name of a fresh database with the schema, for this test alone."""
+    name = f"test_{uuid4().hex}"
+    _execute(postgres.admin_url, "CREATE DATABASE {database} TEMPLATE {template}", name, template)
+    yield name
+    _execute(postgres.admin_url, "DROP DATABASE {database} WITH (FORCE)", name)
+
+
+@pytest.fixture
+def db_url(postgres: Server, db_name: str) -> str:
+    """Address of the test's database as its superuser."""
+    return postgres.url(db_name)
+
+
+@pytest.fixture
+def service_url(postgres: Server, db_name: str) -> str:
+    """Address of the test's database as the service's login role, which has no rights of its own."""
+    return postgres.url(db_name, user="oneiro_service")
