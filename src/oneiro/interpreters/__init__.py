@@ -1,0 +1,1 @@
+"""Interpreters are living configuration: documents, prompts, releases, and their seeds."""
