@@ -109,7 +109,15 @@ async def identity(
     return caller
 
 
+async def identity_if_any(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Identity | None:
+    """The caller, or None without a token; a token that does not hold is still refused."""
+    return await identity(request, credentials) if credentials else None
+
+
 Caller = Annotated[Identity, Depends(identity)]
+CallerIfAny = Annotated[Identity | None, Depends(identity_if_any)]
 
 
 class BoundedBody:

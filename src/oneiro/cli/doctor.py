@@ -1,0 +1,109 @@
+"""`oneiro doctor`: what the surroundings offer, and what to do about what is missing."""
+
+import asyncio
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+from rich.console import Console
+
+from oneiro import __version__
+from oneiro.database.binaries import find_binaries
+from oneiro.database.migrate import pending
+from oneiro.errors import SetupError
+from oneiro.settings import Settings, load_settings
+
+app = typer.Typer()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; `needed` findings that are not well make the exit code 1."""
+
+    what: str
+    well: bool
+    detail: str
+    needed: bool = True
+
+
+@app.command()
+def doctor(
+    data_dir: Annotated[Path | None, typer.Option(help="Where the database is kept.")] = None,
+) -> None:
+    """Look at Python, PostgreSQL, data, port, speech and platform; exit 1 when something is amiss."""
+    settings = load_settings(data_dir=data_dir)
+    console = Console(highlight=False)
+    findings = list(_findings(settings))
+    for finding in findings:
+        sign = "[green]✓[/]" if finding.well else ("[red]✗[/]" if finding.needed else "[yellow]·[/]")
+        console.print(f"{sign} {finding.what:<15} {finding.detail}")
+    if any(finding.needed and not finding.well for finding in findings):
+        raise typer.Exit(1)
+
+
+def _findings(settings: Settings) -> Iterator[Finding]:
+    yield Finding("Oneiro", well=True, detail=f"{__version__} on Python {platform.python_version()}, {sys.platform}")
+    if settings.database_url is None:
+        yield from _embedded(settings)
+    else:
+        yield _database(settings)
+    yield _port(settings)
+    yield _speech()
+    yield asyncio.run(_platform(settings))
+
+
+def _embedded(settings: Settings) -> Iterator[Finding]:
+    try:
+        yield Finding("PostgreSQL", well=True, detail=f"embedded, from {find_binaries(settings.postgres_bin).bin}")
+    except SetupError as error:
+        yield Finding("PostgreSQL", well=False, detail=str(error))
+    there = "there" if settings.data_dir.exists() else "will be made"
+    yield Finding("Data directory", well=True, detail=f"{settings.data_dir} ({there})")
+
+
+def _database(settings: Settings) -> Finding:
+    url = settings.migrate_database_url or settings.database_url
+    assert url is not None
+    try:
+        missing = pending(url.get_secret_value())
+    except SetupError as error:
+        return Finding("Database", well=False, detail=str(error))
+    if missing:
+        return Finding("Database", well=False, detail=f"{len(missing)} migrations are pending; run: oneiro migrate")
+    return Finding("Database", well=True, detail="reachable, schema up to date")
+
+
+def _port(settings: Settings) -> Finding:
+    with socket.socket() as sock:
+        taken = sock.connect_ex((settings.host, settings.port)) == 0
+    detail = f"{settings.host}:{settings.port} is {'in use (a running Oneiro, perhaps)' if taken else 'free'}"
+    return Finding("Port", well=not taken, detail=detail, needed=False)
+
+
+def _speech() -> Finding:
+    found = shutil.which("espeak-ng")
+    detail = f"the engine speaks by {found}" if found else "no espeak-ng on PATH; the `speech` extra or silence is used"
+    return Finding("Speech", well=found is not None, detail=detail, needed=False)
+
+
+async def _platform(settings: Settings) -> Finding:
+    if settings.elevenlabs_api_key is None:
+        detail = "no ELEVENLABS_API_KEY: up and talk run on the engine (demo)"
+        return Finding("Platform", well=False, detail=detail, needed=False)
+    base = settings.elevenlabs_base_url or "https://api.elevenlabs.io"
+    headers = {"xi-api-key": settings.elevenlabs_api_key.get_secret_value()}
+    try:
+        async with httpx.AsyncClient(base_url=base, headers=headers, timeout=10.0) as client:
+            answer = await client.get("/v1/convai/agents", params={"page_size": 1})
+    except httpx.HTTPError as error:
+        return Finding("Platform", well=False, detail=f"{base} cannot be reached ({type(error).__name__})")
+    if answer.is_error:
+        return Finding("Platform", well=False, detail=f"{base} answers {answer.status_code}: is the key right?")
+    return Finding("Platform", well=True, detail=f"{base} accepts the key")

@@ -1,0 +1,39 @@
+"""`oneiro engine`: the stand-in of the voice platform, alone on a port."""
+
+import asyncio
+import signal
+from typing import Annotated
+
+import typer
+
+from oneiro.cli.listen import bind, listening
+from oneiro.cli.stack import engine_settings
+from oneiro.engine.app import create_engine
+from oneiro.logs import configure_logs
+from oneiro.settings import Settings, load_settings
+
+app = typer.Typer()
+
+
+@app.command()
+def engine(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8401,
+    speed: Annotated[float, typer.Option(min=0.1, max=1000, help="How much faster than a person it answers.")] = 1.0,
+) -> None:
+    """Run the engine; it forgets everything when it stops.
+
+    Point the product at it with ELEVENLABS_API_KEY=anything and ONEIRO_ELEVENLABS_BASE_URL set to its address.
+    """
+    settings = load_settings()
+    configure_logs(settings.log_format)
+    asyncio.run(_serve(settings, port, speed))
+
+
+async def _serve(settings: Settings, port: int, speed: float) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    sock = bind("127.0.0.1", port, what="the engine")
+    async with listening(create_engine(engine_settings(settings, speed)), sock) as served:
+        typer.echo(f"The engine listens on {served.url}")
+        await stop.wait()

@@ -1,0 +1,167 @@
+"""How a conversation looks: on a terminal, on a pipe, as JSON."""
+
+import asyncio
+import json
+import sys
+import threading
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from oneiro.cli.chat import Line
+
+FAREWELLS = {"/end", "/quit", "/exit"}
+
+
+class Screen(Protocol):
+    """Shows a conversation and reads what the dreamer says."""
+
+    def begin(self, started: dict[str, Any]) -> None:
+        """Show that the conversation has started."""
+
+    def show(self, line: Line) -> None:
+        """Show one thing that happened."""
+
+    def problem(self, detail: str) -> None:
+        """Show that something went wrong."""
+
+    def said(self) -> AsyncIterator[str]:
+        """What the dreamer says, a turn at a time."""
+
+
+async def _lines(prompt: str = "") -> AsyncIterator[str]:
+    """Lines of standard input, read in a daemon thread, so that a conversation that ends need not wait for one."""
+    loop = asyncio.get_running_loop()
+    while True:
+        waiting: asyncio.Future[str] = loop.create_future()
+        threading.Thread(target=_read_line, args=(loop, waiting, prompt), daemon=True).start()
+        line = await waiting
+        if not line or line.strip() in FAREWELLS:
+            return
+        yield line.rstrip("\n")
+
+
+def _read_line(loop: asyncio.AbstractEventLoop, waiting: "asyncio.Future[str]", prompt: str) -> None:
+    if prompt:
+        sys.stdout.write(prompt)
+        sys.stdout.flush()
+    line = sys.stdin.readline()
+    # The conversation may be over, and its loop with it, before the dreamer presses the key.
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(lambda: waiting.done() or waiting.set_result(line))
+
+
+class JsonScreen:
+    """One object a line."""
+
+    def begin(self, started: dict[str, Any]) -> None:
+        """Print `started`."""
+        _print_json(Line("started", conversation_id=started["conversation_id"]))
+
+    def show(self, line: Line) -> None:
+        """Print the line; parts are left out, the whole reply follows."""
+        if line.type != "part":
+            _print_json(line)
+
+    def problem(self, detail: str) -> None:
+        """Print `error`."""
+        _print_json(Line("error", detail))
+
+    async def said(self) -> AsyncIterator[str]:
+        """Each line of standard input that is not blank."""
+        async for line in _lines():
+            if line.strip():
+                yield line
+
+
+def _print_json(line: Line) -> None:
+    sys.stdout.write(json.dumps(line.data(), ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+class PlainScreen:
+    """The interpreter's words on standard output, everything else on standard error."""
+
+    def begin(self, started: dict[str, Any]) -> None:
+        """Show what a dreamer must know before she speaks."""
+        sys.stderr.write(started["disclosure"]["text"] + "\n")
+
+    def show(self, line: Line) -> None:
+        """Print what the interpreter says; a safety card too."""
+        if line.type in {"opening", "interpreter"}:
+            sys.stdout.write(line.content + "\n\n")
+            sys.stdout.flush()
+        elif line.type == "safety" and line.card:
+            sys.stdout.write(card_text(line.card) + "\n\n")
+        elif line.type in {"error", "ended"} and line.content:
+            sys.stderr.write(line.content + "\n")
+
+    def problem(self, detail: str) -> None:
+        """Print the problem."""
+        sys.stderr.write(f"oneiro: {detail}\n")
+
+    async def said(self) -> AsyncIterator[str]:
+        """Each line of standard input that is not blank."""
+        async for line in _lines():
+            if line.strip():
+                yield line
+
+
+class TerminalScreen:
+    """A chat: the interpreter's words appear as they come."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False)
+        self._name = ""
+        self._streaming = False
+
+    def begin(self, started: dict[str, Any]) -> None:
+        """Show who is there, what a dreamer must know, and how to leave."""
+        self._name = started["interpreter_name"]
+        demo = "  [yellow]demo[/]" if started["demo"] else ""
+        self._console.print(f"\n[bold]{self._name}[/]{demo}")
+        self._console.print(Text(started["disclosure"]["text"], style="dim"))
+        self._console.print("[dim]/end or Ctrl-D ends the conversation.[/]\n")
+
+    def show(self, line: Line) -> None:
+        """Show a line; a reply that came in parts is there already."""
+        if line.type == "part":
+            if not self._streaming:
+                self._console.print(f"[bold magenta]{self._name}[/]  ", end="")
+            self._streaming = True
+            self._console.print(Text(line.content), end="", soft_wrap=True)
+        elif line.type in {"opening", "interpreter"}:
+            if not self._streaming:
+                self._console.print(f"[bold magenta]{self._name}[/]  ", Text(line.content))
+            self._console.print("\n" if self._streaming else "")
+            self._streaming = False
+        elif line.type == "safety" and line.card:
+            self._console.print(Panel(Text(card_text(line.card)), border_style="yellow"))
+        elif line.type == "ended":
+            self._console.print(f"\n[dim]{line.content}[/]")
+        elif line.type == "error":
+            self.problem(line.content)
+
+    def problem(self, detail: str) -> None:
+        """Show the problem."""
+        self._console.print(Text(detail, style="red"))
+
+    async def said(self) -> AsyncIterator[str]:
+        """What is typed; an empty line asks again."""
+        async for line in _lines("You  "):
+            if line.strip():
+                yield line
+        self._console.print()
+
+
+def card_text(card: dict[str, Any]) -> str:
+    """A safety card as text: the words, then a line for each help line."""
+    lines = [card["title"], card["text"]]
+    for line in card["lines"]:
+        ways = [line.get("phone"), line.get("text_to"), line.get("url")]
+        hours = f" ({line['hours']})" if line.get("hours") else ""
+        lines.append(f"• {line['name']}: {', '.join(way for way in ways if way)}{hours}")
+    return "\n".join(lines)

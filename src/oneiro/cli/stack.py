@@ -1,0 +1,138 @@
+"""Everything on one machine: PostgreSQL, engine (without a platform key) and API, or the one that runs already."""
+
+import asyncio
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from pydantic import SecretStr
+
+from oneiro.app import Surroundings, create_app
+from oneiro.cli.listen import Listening, bind, listening
+from oneiro.database.embedded import Server, embedded
+from oneiro.database.migrate import migrate
+from oneiro.database.pool import Database
+from oneiro.engine.app import create_engine
+from oneiro.engine.settings import EngineSettings, LlmEndpoint
+from oneiro.errors import SetupError
+from oneiro.interpreters.seed import load_seeds
+from oneiro.safety.guardrail import guardrail
+from oneiro.settings import Settings
+
+DATABASE = "oneiro"
+SERVICE = "oneiro_service"
+# What an engine of ours is called with; it accepts any key.
+ENGINE_KEY = "engine"
+WAIT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running Oneiro on this machine; `own` says that this process runs it, `task` ends when it ends."""
+
+    api_url: str
+    simulated: bool
+    own: bool
+    database_url: str
+    failed: asyncio.Event
+
+
+@asynccontextmanager
+async def local_stack(settings: Settings, *, port: int | None = None, speed: float = 1.0) -> AsyncIterator[Stack]:
+    """Run Oneiro in this process until the block ends, or join the one that runs on the data directory.
+
+    `port` None takes a free one. Raises `SetupError` with one line when something of the machine is in the way.
+    """
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(embedded(settings.data_dir, binaries=settings.postgres_bin))
+        if not server.owner:
+            yield await _joined(server)
+            return
+        sock = bind(settings.host, settings.port if port is None else port, what="the API")
+        stack.callback(sock.close)
+        await asyncio.to_thread(_create_database, server)
+        await asyncio.to_thread(migrate, server.url(DATABASE))
+        await _load_interpreters(server)
+        simulated = settings.elevenlabs_api_key is None
+        settings = _local(settings, server)
+        if simulated:
+            settings = await _with_engine(stack, settings, speed)
+        app = create_app(settings, Surroundings(simulated=simulated, local=True))
+        api = await stack.enter_async_context(listening(app, sock))
+        server.publish(api_url=api.url, simulated=simulated)
+        yield Stack(api.url, simulated, own=True, database_url=server.url(DATABASE, SERVICE), failed=server.failed)
+
+
+async def _joined(server: Server) -> Stack:
+    # The owner publishes its address last; until then it is still starting.
+    async with asyncio.timeout(WAIT_SECONDS):
+        while "api_url" not in (facts := server.facts):  # noqa: ASYNC110 - another process writes it.
+            await asyncio.sleep(0.1)
+    database_url = server.url(DATABASE, SERVICE)
+    return Stack(facts["api_url"], facts["simulated"], own=False, database_url=database_url, failed=server.failed)
+
+
+def _create_database(server: Server) -> None:
+    with psycopg.connect(server.admin_url, autocommit=True) as conn:
+        if conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
+            conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+
+
+async def _load_interpreters(server: Server) -> None:
+    database = Database(server.url(DATABASE, SERVICE))
+    await database.open()
+    try:
+        async with database.as_service() as conn:
+            await load_seeds(conn)
+    finally:
+        await database.close()
+
+
+def _local(settings: Settings, server: Server) -> Settings:
+    return settings.model_copy(
+        update={
+            "database_url": SecretStr(server.url(DATABASE, SERVICE)),
+            "jwt_secret": settings.jwt_secret or SecretStr(local_secret(settings.data_dir, make=True)),
+        }
+    )
+
+
+def local_secret(data_dir: Path, *, make: bool = False) -> str:
+    """The secret of embedded mode's tokens, made once in the data directory.
+
+    Raises `SetupError` when there is none and none is to be made.
+    """
+    path = data_dir / "jwt_secret"
+    if not path.exists():
+        if not make:
+            raise SetupError(f"{data_dir} holds no Oneiro yet: start it once with oneiro up, or set ONEIRO_JWT_SECRET")
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(48))
+    return path.read_text().strip()
+
+
+async def _with_engine(stack: AsyncExitStack, settings: Settings, speed: float) -> Settings:
+    sock = bind("127.0.0.1", 0, what="the engine")
+    stack.callback(sock.close)
+    engine: Listening = await stack.enter_async_context(_engine(settings, sock, speed))
+    return settings.model_copy(update={"elevenlabs_api_key": SecretStr(ENGINE_KEY), "elevenlabs_base_url": engine.url})
+
+
+@asynccontextmanager
+async def _engine(settings: Settings, sock: socket.socket, speed: float) -> AsyncIterator[Listening]:
+    async with listening(create_engine(engine_settings(settings, speed)), sock) as engine:
+        yield engine
+
+
+def engine_settings(settings: Settings, speed: float = 1.0) -> EngineSettings:
+    """The engine as the commands run it: with the crisis guard, and with the endpoint that is configured."""
+    llm = None
+    if settings.llm_base_url:
+        key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
+        llm = LlmEndpoint(base_url=settings.llm_base_url, model=settings.llm_model, api_key=key)
+    return EngineSettings(guardrail=guardrail, llm=llm, speed=speed)

@@ -1,0 +1,1 @@
+"""Conversations: their life, what was said in them, and how they end."""

@@ -1,0 +1,94 @@
+"""`/v1/conversations`."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, status
+
+from oneiro.conversations.ingest import Ingest
+from oneiro.conversations.models import (
+    Connected,
+    Conversation,
+    EndRequest,
+    Message,
+    NewMessages,
+    Rating,
+    Started,
+    StartRequest,
+    Stored,
+)
+from oneiro.conversations.service import Conversations
+from oneiro.conversations.start import Starts
+from oneiro.http import Caller, ListOf, Paged
+from oneiro.idempotency.service import IdempotencyKey, once
+
+router = APIRouter(prefix="/conversations", tags=["conversations"])
+
+
+def _part(name: str) -> Any:
+    def part(request: Request) -> Any:
+        return getattr(request.app.state, name)
+
+    return Depends(part)
+
+
+Starting = Annotated[Starts, _part("starts")]
+Reporting = Annotated[Ingest, _part("ingest")]
+Service = Annotated[Conversations, _part("conversations")]
+
+
+@router.post("", status_code=status.HTTP_201_CREATED)
+async def start_conversation(
+    caller: Caller, starts: Starting, request: StartRequest, idempotency_key: IdempotencyKey = None
+) -> Started:
+    """Start a conversation: open `signed_url` and send `dynamic_variables` in the first frame."""
+    body = request.model_dump(mode="json")
+    return await starts.start(caller, request, once(caller.dreamer(), "conversations", idempotency_key, body))
+
+
+@router.get("")
+async def list_conversations(caller: Caller, conversations: Service, page: Paged) -> ListOf[Conversation]:
+    """Your conversations, newest first."""
+    return await conversations.list(caller, page)
+
+
+@router.get("/{conversation_id}")
+async def read_conversation(caller: Caller, conversations: Service, conversation_id: UUID) -> Conversation:
+    """One of your conversations."""
+    return await conversations.read(caller, conversation_id)
+
+
+@router.get("/{conversation_id}/messages")
+async def list_messages(caller: Caller, conversations: Service, conversation_id: UUID, page: Paged) -> ListOf[Message]:
+    """What was said, oldest first."""
+    return await conversations.messages(caller, conversation_id, page)
+
+
+@router.post("/{conversation_id}/connected")
+async def note_connected(
+    caller: Caller, conversations: Service, conversation_id: UUID, connected: Connected
+) -> Conversation:
+    """Tell the platform's id of the conversation, from its first frame."""
+    return await conversations.connected(caller, conversation_id, connected.elevenlabs_conversation_id)
+
+
+@router.post("/{conversation_id}/messages", status_code=status.HTTP_202_ACCEPTED)
+async def report_messages(caller: Caller, ingest: Reporting, conversation_id: UUID, new: NewMessages) -> Stored:
+    """Report lines of the transcript (direct transport); the answer holds the safety card, if one is due."""
+    return await ingest.report(caller, conversation_id, new.messages)
+
+
+@router.post("/{conversation_id}/end")
+async def end_conversation(
+    caller: Caller, conversations: Service, conversation_id: UUID, request: EndRequest | None = None
+) -> Conversation:
+    """End a conversation; a repeat changes nothing."""
+    return await conversations.end(caller, conversation_id, request or EndRequest())
+
+
+@router.put("/{conversation_id}/rating")
+async def rate_conversation(
+    caller: Caller, conversations: Service, conversation_id: UUID, rating: Rating
+) -> Conversation:
+    """Say how it was, in stars and a word."""
+    return await conversations.rate(caller, conversation_id, rating)

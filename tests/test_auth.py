@@ -1,0 +1,176 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from oneiro.auth import KeySet, KeySetUnavailable, SharedSecret, Tokens, issue_token
+from oneiro.errors import SecurityError, Unauthenticated
+
+SECRET = "a secret of at least thirty-two bytes"
+NOW = datetime.now(UTC)
+HOUR = timedelta(hours=1)
+
+
+def tokens(secret: str = SECRET, issuer: str | None = None) -> Tokens:
+    return Tokens(SharedSecret(secret), audience="authenticated", issuer=issuer)
+
+
+def signed(**claims: Any) -> str:
+    base = {"sub": str(uuid4()), "aud": "authenticated", "exp": NOW + HOUR}
+    return jwt.encode({name: value for name, value in (base | claims).items() if value is not None}, SECRET, "HS256")
+
+
+async def test_an_issued_token_names_its_dreamer() -> None:
+    user_id = uuid4()
+
+    caller = await tokens().verify(issue_token(SECRET, user_id=user_id, ttl=HOUR, now=NOW))
+
+    assert (caller.user_id, caller.role, caller.operator) == (user_id, "authenticated", False)
+    assert caller.claims["sub"] == str(user_id)
+
+
+async def test_an_operator_is_known_by_a_claim_that_users_cannot_write() -> None:
+    issued = await tokens().verify(issue_token(SECRET, user_id=uuid4(), operator=True, ttl=HOUR, now=NOW))
+    forged = await tokens().verify(signed(user_metadata={"oneiro_role": "operator"}))
+
+    assert issued.operator
+    assert not forged.operator
+
+
+async def test_a_server_token_stands_for_no_dreamer() -> None:
+    caller = await tokens().verify(issue_token(SECRET, user_id=None, ttl=HOUR, now=NOW))
+
+    assert caller.role == "service_role"
+    with pytest.raises(SecurityError):
+        caller.dreamer()
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "not.a.jwt",
+        signed(exp=NOW - HOUR),
+        signed(exp=None),
+        signed(aud="someone-else"),
+        signed(aud=None),
+        signed(sub="42"),
+        signed(sub=None),
+        jwt.encode({"sub": str(uuid4()), "aud": "authenticated", "exp": NOW + HOUR}, "another secret " * 3, "HS256"),
+        jwt.encode({"sub": str(uuid4()), "aud": "authenticated", "exp": NOW + HOUR}, None, "none"),
+        jwt.encode({"role": "service_role", "exp": NOW + HOUR}, "another secret " * 3, "HS256"),
+    ],
+    ids=[
+        "empty",
+        "no jwt",
+        "expired",
+        "no expiry",
+        "audience",
+        "no audience",
+        "subject",
+        "no subject",
+        "key",
+        "none",
+        "server",
+    ],
+)
+async def test_a_token_that_does_not_hold_is_refused(token: str) -> None:
+    with pytest.raises(Unauthenticated):
+        await tokens().verify(token)
+
+
+async def test_an_issuer_is_checked_when_one_is_set() -> None:
+    good = issue_token(SECRET, user_id=uuid4(), ttl=HOUR, now=NOW, issuer="https://ours.example")
+
+    assert (await tokens(issuer="https://ours.example").verify(good)).user_id
+    with pytest.raises(Unauthenticated):
+        await tokens(issuer="https://theirs.example").verify(good)
+
+
+class Issuer:
+    """An issuer of asymmetric tokens with an address for its keys."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.down = False
+        self.keys: dict[str, ec.EllipticCurvePrivateKey] = {}
+        self.add("one")
+
+    def add(self, kid: str) -> None:
+        self.keys[kid] = ec.generate_private_key(ec.SECP256R1())
+
+    def token(self, kid: str, key: ec.EllipticCurvePrivateKey | None = None) -> str:
+        claims = {"sub": str(uuid4()), "aud": "authenticated", "exp": NOW + HOUR}
+        return jwt.encode(claims, key or self.keys[kid], "ES256", headers={"kid": kid})
+
+    async def _answer(self, _request: Request) -> Response:
+        self.asked += 1
+        if self.down:
+            return Response(status_code=503)
+        keys = [
+            ECAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": kid, "alg": "ES256", "use": "sig"}
+            for kid, key in self.keys.items()
+        ]
+        return JSONResponse({"keys": keys})
+
+    def key_set(self) -> KeySet:
+        app = Starlette(routes=[Route("/keys", self._answer)])
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://issuer.example")
+        return KeySet("http://issuer.example/keys", client)
+
+
+async def test_keys_are_read_once_and_used_for_every_token() -> None:
+    issuer = Issuer()
+    keys = issuer.key_set()
+    checked = Tokens(keys, audience="authenticated")
+
+    for _ in range(3):
+        assert (await checked.verify(issuer.token("one"))).user_id
+
+    assert issuer.asked == 1
+    await keys.close()
+
+
+async def test_unknown_keys_do_not_make_us_ask_at_will() -> None:
+    issuer = Issuer()
+    keys = issuer.key_set()
+    checked = Tokens(keys, audience="authenticated")
+    stranger = ec.generate_private_key(ec.SECP256R1())
+
+    for number in range(5):
+        with pytest.raises(Unauthenticated):
+            await checked.verify(issuer.token(f"forged-{number}", stranger))
+
+    assert issuer.asked == 1
+    await keys.close()
+
+
+async def test_a_shared_secret_token_does_not_pass_where_keys_are_asymmetric() -> None:
+    issuer = Issuer()
+    keys = issuer.key_set()
+    forged = jwt.encode(
+        {"sub": str(uuid4()), "aud": "authenticated", "exp": NOW + HOUR}, SECRET, "HS256", headers={"kid": "one"}
+    )
+
+    with pytest.raises(Unauthenticated):
+        await Tokens(keys, audience="authenticated").verify(forged)
+    await keys.close()
+
+
+async def test_without_any_key_sign_in_is_unavailable_and_says_so() -> None:
+    issuer = Issuer()
+    issuer.down = True
+    keys = issuer.key_set()
+
+    with pytest.raises(KeySetUnavailable):
+        await Tokens(keys, audience="authenticated").verify(issuer.token("one"))
+    await keys.close()
