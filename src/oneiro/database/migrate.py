@@ -18,6 +18,7 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
 
 from oneiro.errors import SetupError
 
@@ -109,6 +110,11 @@ def _text(file: Traversable) -> str:
 
 @contextmanager
 def _connected(admin_url: str) -> Iterator[Connection]:
+    try:
+        conninfo_to_dict(admin_url)
+    except psycopg.Error:
+        # The driver's message quotes the URL with its password.
+        raise SetupError("The database URL cannot be read: expected postgresql://user@host/name") from None
     try:
         connection = psycopg.connect(admin_url, autocommit=True, connect_timeout=10)
     except psycopg.Error as error:

@@ -66,6 +66,13 @@ SELECT oneiro.close('oneiro.schema_migrations');
 -- anything of theirs is touched.
 DO $$
 DECLARE
+    ours CONSTANT text[] := ARRAY[
+        'interpreter_configs', 'interpreter_personalities', 'interpreter_voices', 'interpreter_prompts',
+        'interpreter_releases', 'experiments', 'experiment_arms', 'experiment_assignments', 'platform_agents',
+        'platform_voices', 'conversation_sessions', 'conversation_slots', 'idempotency_keys', 'system_events',
+        'event_cursors', 'parked_events', 'jobs', 'webhook_inbox', 'webhook_endpoints', 'webhook_deliveries',
+        'agent_metrics', 'conversation_analytics'
+    ];
     misfits text;
     unfit bigint;
 BEGIN
@@ -76,7 +83,7 @@ BEGIN
         ('profiles', 'name', 'text', 'empty'),
         ('profiles', 'language', 'text', 'default'),
         ('profiles', 'region', 'text', 'empty'),
-        ('profiles', 'birth_year', 'integer', 'empty'),
+        ('profiles', 'birth_year', 'integer or smallint', 'empty'),
         ('profiles', 'consents', 'jsonb', 'default'),
         ('profiles', 'allowed_interpreters', 'text[]', 'empty'),
         ('profiles', 'created_at', 'timestamp with time zone', 'default'),
@@ -117,7 +124,7 @@ BEGIN
         ('conversations', 'paused_at', 'timestamp with time zone', 'empty'),
         ('conversations', 'last_activity_at', 'timestamp with time zone', 'default'),
         ('conversations', 'summary', 'text', 'empty'),
-        ('conversations', 'rating', 'smallint', 'empty'),
+        ('conversations', 'rating', 'smallint or integer', 'empty'),
         ('conversations', 'rating_comment', 'text', 'empty'),
         ('conversations', 'connection_count', 'integer', 'default'),
         ('conversations', 'message_count', 'integer', 'default'),
@@ -154,7 +161,10 @@ BEGIN
             ) AS is_unique
         FROM host AS h
         JOIN pg_attribute AS a ON a.attrelid = h.oid AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE h.relkind = 'r'
     ), problem (line) AS (
+        SELECT format('%s exists already', name) FROM unnest(ours) AS name WHERE to_regclass(name) IS NOT NULL
+        UNION ALL
         SELECT format('%s is not a table', h.relname) FROM host AS h WHERE h.relkind <> 'r'
         UNION ALL
         SELECT format('%s.%s is missing (expected %s)', w.tab, w.col, w.type)

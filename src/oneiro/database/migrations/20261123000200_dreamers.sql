@@ -35,7 +35,7 @@ ALTER TABLE dreams
     ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(),
     ADD COLUMN IF NOT EXISTS updated_at timestamptz NOT NULL DEFAULT now();
 
-CREATE INDEX oneiro_dreams_user_time ON dreams (user_id, created_at DESC);
+CREATE INDEX oneiro_dreams_user_time ON dreams (user_id, created_at DESC, id DESC);
 CREATE INDEX oneiro_dreams_source ON dreams (source_conversation_id) WHERE source_conversation_id IS NOT NULL;
 
 CREATE TRIGGER oneiro_touch BEFORE UPDATE ON profiles FOR EACH ROW EXECUTE FUNCTION oneiro.touch();

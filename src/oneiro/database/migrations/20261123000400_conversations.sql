@@ -49,7 +49,7 @@ ALTER TABLE conversations
         OR end_reason IN ('user_ended', 'timeout', 'error', 'system_shutdown', 'agent_ended', 'never_connected')
     );
 
-CREATE INDEX oneiro_conversations_user_time ON conversations (user_id, created_at DESC, id);
+CREATE INDEX oneiro_conversations_user_time ON conversations (user_id, created_at DESC, id DESC);
 CREATE INDEX oneiro_conversations_interpreter_time ON conversations (interpreter_id, created_at DESC);
 CREATE INDEX oneiro_conversations_open ON conversations (last_activity_at) WHERE status IN ('initializing', 'active');
 CREATE INDEX oneiro_conversations_dream ON conversations (dream_id) WHERE dream_id IS NOT NULL;
