@@ -11,7 +11,7 @@ class AgentSpec:
 
     `speed`, `stability` and `similarity_boost` are the voice's numbers as the interpreter document has them;
     `max_seconds` and `silence_seconds` bound a call; `tag` names the agent uniquely, so that one whose answer
-    got lost can be found again.
+    got lost can be found again; `retention_days` is how long the platform may keep what was said.
     """
 
     name: str
@@ -27,6 +27,7 @@ class AgentSpec:
     speed: float
     max_seconds: int
     silence_seconds: int
+    retention_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,20 @@ class SignedUrl:
 
     url: str
     expires_at: datetime
+
+
+PROTECTIONS = ("auth.enable_auth", "overrides.", "privacy.record_voice", "privacy.retention_days")
+"""Beginnings of the names of fields that protect the dreamer: an agent that differs in one must not be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceTuning:
+    """Settings of a voice itself; those an agent has of its own are in its spec."""
+
+    stability: float
+    similarity_boost: float
+    style: float
+    use_speaker_boost: bool
 
 
 class VoicePlatform(Protocol):
@@ -51,7 +66,7 @@ class VoicePlatform(Protocol):
         """The id of the agent with this tag, if there is one."""
 
     async def drift(self, agent_id: str, spec: AgentSpec) -> tuple[str, ...]:
-        """The names of the fields in which the agent, read back, differs from its spec."""
+        """The names of the fields in which the agent, read back, differs from its spec; see `PROTECTIONS`."""
 
     async def delete_agent(self, agent_id: str) -> None:
         """Delete an agent; one that is gone already is no error."""
@@ -61,6 +76,9 @@ class VoicePlatform(Protocol):
 
     async def design_voice(self, *, name: str, description: str, sample: str) -> str:
         """Design a voice from a description, keep it, and return its id; `sample` has 100 to 1000 characters."""
+
+    async def tune_voice(self, voice_id: str, tuning: VoiceTuning) -> None:
+        """Set how a voice of ours sounds."""
 
     async def close(self) -> None:
         """Close its connections."""

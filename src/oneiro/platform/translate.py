@@ -1,0 +1,131 @@
+"""Agents in the platform's shape: what is sent when one is made, and what must come back when it is read.
+
+Shapes as of `elevenlabs` 2.78.0. Nothing here imports the SDK.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from oneiro.platform.port import AgentSpec
+
+FIRST_MESSAGE: Final = "{{opening}}"
+OWNER_TAG: Final = "oneiro"
+CLIENT_EVENTS: Final = (
+    "conversation_initiation_metadata",
+    "ping",
+    "audio",
+    "interruption",
+    "user_transcript",
+    "agent_response",
+    "agent_response_correction",
+    "agent_chat_response_part",
+)
+"""The frames a conversation needs, and no more: every other kind is traffic through the relay that nobody reads.
+`vad_score` (many a second) is left out because the page draws the microphone's level itself; tool, MCP and
+`internal_*` frames because the agents have no tools."""
+
+_SHUT: Final = False
+_OVERRIDES: Final[Mapping[str, Any]] = {
+    "conversation_config_override": {
+        "agent": {
+            "first_message": _SHUT,
+            "language": _SHUT,
+            "prompt": {"prompt": _SHUT, "llm": _SHUT, "tool_ids": _SHUT, "knowledge_base": _SHUT},
+        },
+        "tts": {"voice_id": _SHUT, "stability": _SHUT, "speed": _SHUT, "similarity_boost": _SHUT},
+        # The one thing a client may choose: to write instead of to speak.
+        "conversation": {"text_only": True, "max_duration_seconds": _SHUT},
+    },
+    "custom_llm_extra_body": _SHUT,
+    "enable_conversation_initiation_client_data_from_webhook": _SHUT,
+}
+_OPEN_OVERRIDES: Final = {"overrides.conversation_config_override.conversation.text_only"}
+
+
+def conversation_config(spec: AgentSpec) -> dict[str, Any]:
+    """`conversation_config` of the agent: how it opens, thinks, sounds, waits and ends."""
+    return {
+        "agent": {
+            "first_message": FIRST_MESSAGE,
+            "language": spec.language,
+            "prompt": {
+                "prompt": spec.system_prompt,
+                "llm": spec.model,
+                "temperature": spec.temperature,
+                "max_tokens": spec.max_tokens,
+            },
+        },
+        "tts": {
+            "model_id": _speech_model(spec.language),
+            "voice_id": spec.voice_id,
+            "stability": spec.stability,
+            "similarity_boost": spec.similarity_boost,
+            "speed": spec.speed,
+        },
+        # People who tell a dream pause to remember it.
+        "turn": {"turn_eagerness": "patient", "silence_end_call_timeout": spec.silence_seconds},
+        "conversation": {"max_duration_seconds": spec.max_seconds, "client_events": list(CLIENT_EVENTS)},
+    }
+
+
+def platform_settings(spec: AgentSpec) -> dict[str, Any]:
+    """`platform_settings` of the agent: who may open it, what a client may change, and what is kept."""
+    return {
+        "auth": {"enable_auth": True},
+        "overrides": _OVERRIDES,
+        "privacy": {
+            "record_voice": False,
+            "delete_audio": True,
+            "retention_days": spec.retention_days,
+        },
+        "queueing_config": {"enabled": False},
+    }
+
+
+def differences(spec: AgentSpec, agent: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields, by dotted name and sorted, in which an agent read back is not what the spec asks for.
+
+    Compared is everything that is sent, and besides that no override may be open which is not ours: an agent that
+    was created with overrides has come back with others (elevenlabs-python#640).
+    """
+    wanted = dict(_leaves({**conversation_config(spec), **platform_settings(spec)}))
+    found = dict(_leaves({**_part(agent, "conversation_config"), **_part(agent, "platform_settings")}))
+    wrong: set[str] = set()
+    open_overrides = {name for name, value in found.items() if name.startswith("overrides.") and value}
+    for name, value in wanted.items():
+        # An override that is shut may be left out of the answer; everything else must be said.
+        shut = name.startswith("overrides.") and value is _SHUT
+        if not shut and not _same(value, found.get(name)):
+            wrong.add(name)
+    wrong |= open_overrides - _OPEN_OVERRIDES
+    if not {OWNER_TAG, spec.tag} <= set(agent.get("tags") or ()):
+        wrong.add("tags")
+    return tuple(sorted(wrong))
+
+
+def _speech_model(language: str) -> str:
+    """The fast speech model: the platform takes v2 for English only, and v2.5 for every other language only."""
+    return "eleven_flash_v2" if language.partition("-")[0] == "en" else "eleven_flash_v2_5"
+
+
+def _part(agent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = agent.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _same(wanted: object, found: object) -> bool:
+    """Equal, where numbers may differ by rounding and lists by order."""
+    if isinstance(wanted, list):
+        return isinstance(found, list | tuple) and set(wanted) == set(found)
+    if isinstance(wanted, float | int) and not isinstance(wanted, bool):
+        return isinstance(found, float | int) and math.isclose(wanted, found, abs_tol=1e-6)
+    return wanted == found
