@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -35,19 +35,25 @@ def _reachable_directory() -> Iterator[Path]:
     shutil.rmtree(home)
 
 
-@pytest.fixture
-def reachable_directory() -> Iterator[Path]:
-    """A directory for a server of the test's own."""
+@asynccontextmanager
+async def _server(major: int) -> AsyncIterator[Server]:
     with _reachable_directory() as home:
-        yield home
+        async with embedded(home / "data", binaries=VERSIONS[major], options={"fsync": "off"}) as server:
+            yield server
 
 
 @pytest.fixture(scope="session", params=sorted(VERSIONS), ids=lambda major: f"pg{major}")
 async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
     """A server of one version; its roles are the tests' to change."""
-    with _reachable_directory() as home:
-        async with embedded(home / "data", binaries=VERSIONS[request.param], options={"fsync": "off"}) as server:
-            yield server
+    async with _server(request.param) as server:
+        yield server
+
+
+@pytest.fixture(params=sorted(VERSIONS), ids=lambda major: f"pg{major}")
+async def fresh_cluster(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    """A server of one version on which nobody has made a role yet."""
+    async with _server(request.param) as server:
+        yield server
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from oneiro.database.embedded import Server, embedded
+from oneiro.database.embedded import Server
 from oneiro.database.migrate import Migration, available, migrate, pending, script
 from oneiro.errors import SetupError
 
@@ -178,13 +178,24 @@ def test_many_at_once_apply_each_file_once(empty: str) -> None:
     assert sorted(applied) == EVERYTHING
 
 
-async def test_databases_of_a_new_cluster_can_be_migrated_at_the_same_moment(reachable_directory: Path) -> None:
-    async with embedded(reachable_directory / "data", options={"fsync": "off"}) as server:
-        names = ["one", "two", "three"]
-        for name in names:
-            rows(server.admin_url, f"CREATE DATABASE {name}")
-        applied = await asyncio.gather(*(asyncio.to_thread(migrate, server.url(name)) for name in names))
+async def test_databases_of_a_new_cluster_can_be_migrated_at_the_same_moment(fresh_cluster: Server) -> None:
+    names = ["one", "two", "three"]
+    for name in names:
+        rows(fresh_cluster.admin_url, f"CREATE DATABASE {name}")
+    applied = await asyncio.gather(*(asyncio.to_thread(migrate, fresh_cluster.url(name)) for name in names))
     assert applied == [EVERYTHING] * 3
+
+
+def test_an_administrator_without_superuser_rights_can_set_up_a_plain_server(fresh_cluster: Server) -> None:
+    rows(fresh_cluster.admin_url, "CREATE ROLE administrator LOGIN CREATEROLE")
+    rows(fresh_cluster.admin_url, "CREATE DATABASE managed OWNER administrator")
+    url = fresh_cluster.url("managed", user="administrator")
+    assert migrate(url) == EVERYTHING
+    assert rows(url, "SELECT rolbypassrls FROM pg_roles WHERE rolname = 'service_role'") == [(False,)]
+    with psycopg.connect(fresh_cluster.url("managed", user="oneiro_service")) as connection:
+        connection.execute("SET LOCAL ROLE service_role")
+        connection.execute("INSERT INTO profiles (user_id) VALUES (gen_random_uuid())")
+        assert connection.execute("SELECT count(*) FROM profiles").fetchone() == (1,)
 
 
 def test_the_printed_script_does_the_same(empty: str) -> None:

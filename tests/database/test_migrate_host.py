@@ -81,6 +81,7 @@ INSERT INTO messages (conversation_id, sender, content, created_at)
 SELECT id, 'user', 'a house without doors', '2024-03-01 05:00Z' FROM conversations;
 ALTER TABLE profiles ENABLE ROW LEVEL SECURITY;
 CREATE POLICY "everyone may look" ON profiles FOR SELECT USING (true);
+CREATE POLICY profiles_service_role ON profiles FOR ALL TO service_role USING (true);
 CREATE POLICY "everyone may write" ON conversations FOR ALL USING (true);
 GRANT ALL ON ALL TABLES IN SCHEMA public TO anon, authenticated, service_role;
 GRANT INSERT (content), UPDATE (content) ON messages TO authenticated, PUBLIC;

@@ -148,8 +148,10 @@ def _locked(connection: Connection, name: str) -> Iterator[None]:
     """One transaction that holds the runner's lock; it works through a transaction pooler too."""
     try:
         with connection.transaction():
-            connection.execute("SET LOCAL search_path = public; SET LOCAL lock_timeout = '60s'")
+            connection.execute("SET LOCAL search_path = public; SET LOCAL statement_timeout = 0")
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+            # A host application's open transaction may hold one of the tables: say so rather than stop its traffic.
+            connection.execute("SET LOCAL lock_timeout = '60s'")
             yield
     except COLLISIONS:
         raise

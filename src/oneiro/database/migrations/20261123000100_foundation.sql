@@ -22,7 +22,8 @@ END
 $$;
 
 -- Closes a table to everyone but service_role: Supabase grants ALL on new tables of `public` to anon and authenticated.
-CREATE FUNCTION oneiro.close(closed regclass) RETURNS void LANGUAGE plpgsql SET search_path = '' AS $$
+-- On a table that may be a host application's the policy has a name of its own.
+CREATE FUNCTION oneiro.close(closed regclass, policy text DEFAULT NULL) RETURNS void LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     owned regclass;
 BEGIN
@@ -40,11 +41,12 @@ BEGIN
     EXECUTE format('GRANT ALL ON TABLE %s TO service_role', closed);
     EXECUTE format(
         'CREATE POLICY %I ON %s FOR ALL TO service_role USING (true) WITH CHECK (true)',
-        (SELECT c.relname FROM pg_catalog.pg_class AS c WHERE c.oid = closed) || '_service_role', closed
+        coalesce(policy, (SELECT c.relname FROM pg_catalog.pg_class AS c WHERE c.oid = closed) || '_service_role'),
+        closed
     );
 END
 $$;
-REVOKE ALL ON FUNCTION oneiro.close(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION oneiro.close(regclass, text) FROM PUBLIC;
 
 CREATE FUNCTION oneiro.touch() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN

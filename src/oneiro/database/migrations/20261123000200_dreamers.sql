@@ -41,24 +41,24 @@ CREATE INDEX oneiro_dreams_source ON dreams (source_conversation_id) WHERE sourc
 CREATE TRIGGER oneiro_touch BEFORE UPDATE ON profiles FOR EACH ROW EXECUTE FUNCTION oneiro.touch();
 CREATE TRIGGER oneiro_touch BEFORE UPDATE ON dreams FOR EACH ROW EXECUTE FUNCTION oneiro.touch();
 
-SELECT oneiro.close('profiles');
+SELECT oneiro.close('profiles', 'oneiro_service_role');
 GRANT SELECT, UPDATE (name, language, region, birth_year, consents) ON profiles TO authenticated;
-CREATE POLICY profiles_own_read ON profiles FOR SELECT TO authenticated
+CREATE POLICY oneiro_own_read ON profiles FOR SELECT TO authenticated
     USING (user_id = (SELECT auth.uid()));
-CREATE POLICY profiles_own_update ON profiles FOR UPDATE TO authenticated
+CREATE POLICY oneiro_own_update ON profiles FOR UPDATE TO authenticated
     USING (user_id = (SELECT auth.uid())) WITH CHECK (user_id = (SELECT auth.uid()));
 -- Restrictive: whatever wider policy a host application has, a dreamer gets her own rows.
-CREATE POLICY profiles_own_only ON profiles AS RESTRICTIVE FOR ALL TO authenticated
+CREATE POLICY oneiro_own_only ON profiles AS RESTRICTIVE FOR ALL TO authenticated
     USING (user_id = (SELECT auth.uid())) WITH CHECK (user_id = (SELECT auth.uid()));
 
-SELECT oneiro.close('dreams');
+SELECT oneiro.close('dreams', 'oneiro_service_role');
 GRANT
     SELECT,
     INSERT (user_id, title, content, symbols, interpretation, interpretation_date, status),
     UPDATE (title, content, symbols, interpretation, interpretation_date, status),
     DELETE
     ON dreams TO authenticated;
-CREATE POLICY dreams_own ON dreams FOR ALL TO authenticated
+CREATE POLICY oneiro_own ON dreams FOR ALL TO authenticated
     USING (user_id = (SELECT auth.uid())) WITH CHECK (user_id = (SELECT auth.uid()));
-CREATE POLICY dreams_own_only ON dreams AS RESTRICTIVE FOR ALL TO authenticated
+CREATE POLICY oneiro_own_only ON dreams AS RESTRICTIVE FOR ALL TO authenticated
     USING (user_id = (SELECT auth.uid())) WITH CHECK (user_id = (SELECT auth.uid()));

@@ -133,11 +133,11 @@ CREATE INDEX idx_experiment_assignments_user ON experiment_assignments (user_id)
 CREATE INDEX idx_experiment_assignments_arm ON experiment_assignments (arm_id);
 
 -- One immutable agent per release, language and model. A row is inserted with a lease before the platform is asked,
--- so that of two processes one provisions and the other waits.
+-- so that of two processes one provisions and the other waits. A row stays until the platform's agent is gone.
 CREATE TABLE platform_agents (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    interpreter_id text NOT NULL REFERENCES interpreter_configs (id) ON DELETE CASCADE,
-    release_id uuid NOT NULL REFERENCES interpreter_releases (id) ON DELETE CASCADE,
+    interpreter_id text NOT NULL REFERENCES interpreter_configs (id),
+    release_id uuid NOT NULL REFERENCES interpreter_releases (id),
     language text NOT NULL,
     model text NOT NULL,
     scope text NOT NULL DEFAULT 'release' CHECK (scope IN ('release', 'session')),

@@ -136,20 +136,20 @@ CREATE TABLE idempotency_keys (
 );
 CREATE INDEX idx_idempotency_keys_time ON idempotency_keys (created_at);
 
+SELECT oneiro.close(closed::regclass, 'oneiro_service_role')
+FROM unnest(ARRAY['conversations', 'messages']) AS closed;
 SELECT oneiro.close(closed::regclass)
-FROM unnest(ARRAY[
-    'conversations', 'messages', 'conversation_sessions', 'conversation_slots', 'idempotency_keys'
-]) AS closed;
+FROM unnest(ARRAY['conversation_sessions', 'conversation_slots', 'idempotency_keys']) AS closed;
 
 GRANT SELECT ON conversations, messages, conversation_sessions TO authenticated;
-CREATE POLICY conversations_own_read ON conversations FOR SELECT TO authenticated
+CREATE POLICY oneiro_own_read ON conversations FOR SELECT TO authenticated
     USING (user_id = (SELECT auth.uid()));
-CREATE POLICY conversations_own_only ON conversations AS RESTRICTIVE FOR ALL TO authenticated
+CREATE POLICY oneiro_own_only ON conversations AS RESTRICTIVE FOR ALL TO authenticated
     USING (user_id = (SELECT auth.uid())) WITH CHECK (user_id = (SELECT auth.uid()));
-CREATE POLICY messages_own_read ON messages FOR SELECT TO authenticated
+CREATE POLICY oneiro_own_read ON messages FOR SELECT TO authenticated
     USING (conversation_id IN (SELECT c.id FROM conversations AS c WHERE c.user_id = (SELECT auth.uid())));
-CREATE POLICY messages_own_only ON messages AS RESTRICTIVE FOR ALL TO authenticated
+CREATE POLICY oneiro_own_only ON messages AS RESTRICTIVE FOR ALL TO authenticated
     USING (conversation_id IN (SELECT c.id FROM conversations AS c WHERE c.user_id = (SELECT auth.uid())))
     WITH CHECK (conversation_id IN (SELECT c.id FROM conversations AS c WHERE c.user_id = (SELECT auth.uid())));
-CREATE POLICY conversation_sessions_own_read ON conversation_sessions FOR SELECT TO authenticated
+CREATE POLICY conversation_sessions_user_access ON conversation_sessions FOR SELECT TO authenticated
     USING (conversation_id IN (SELECT c.id FROM conversations AS c WHERE c.user_id = (SELECT auth.uid())));
