@@ -22,7 +22,7 @@ FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "o
 def _execute(admin_url: str, statement: str, database: str, template: str = "template1") -> None:
     names = {"database": sql.Identifier(database), "template": sql.Identifier(template)}
     with psycopg.connect(admin_url, autocommit=True) as conn:
-        conn.execute(sql.SQL(statement).format(**names))  # type: ignore[arg-type]  # One of the literals below.
+        conn.execute(sql.SQL(statement).format(**names))
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +32,14 @@ def reachable_dir() -> Iterator[Path]:
     made.chmod(0o711)
     yield made
     shutil.rmtree(made)
+
+
+@pytest.fixture
+def data_dir(reachable_dir: Path) -> Iterator[Path]:
+    """A place, not made yet, for an embedded server of the test's own."""
+    place = reachable_dir / uuid4().hex[:8]
+    yield place
+    shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,6 @@ from oneiro.errors import SetupError
 
 SHARE_SECONDS = 60.0
 LOOK_SECONDS = 0.1
-RESTARTS = 8
 RESTARTS_WITHIN_SECONDS = 120.0
 LONGEST_PAUSE_SECONDS = 5.0
 
@@ -121,11 +120,12 @@ def _one_line(data_dir: Path) -> Iterator[None]:
 
 @asynccontextmanager
 async def embedded(
-    data_dir: Path, *, binaries: Path | None = None, options: Mapping[str, str] | None = None
+    data_dir: Path, *, binaries: Path | None = None, options: Mapping[str, str] | None = None, restarts: int = 8
 ) -> AsyncIterator[Server]:
     """Run PostgreSQL on this directory, or use the one that another process runs on it.
 
-    `binaries` is a folder with `initdb` and `postgres`; `options` are further server settings, used by an owner.
+    `binaries` is a folder with `initdb` and `postgres`; `options` are further server settings, used by an owner. A
+    PostgreSQL that was killed is started again up to `restarts` times in two minutes; then `Server.failed` is set.
     Raises SetupError with one line: closed directory, foreign version, no binaries, full disk, failed start.
     """
     with _one_line(data_dir):
@@ -138,7 +138,7 @@ async def embedded(
         finally:
             server.withdraw()
         return
-    owner = _Owner(data_dir, lock)
+    owner = _Owner(data_dir, lock, restarts)
     try:
         with _one_line(data_dir):
             server = await owner.start(binaries, options or {})
@@ -174,10 +174,11 @@ async def _answers(admin_url: str) -> bool:
 class _Owner:
     """The processes of an owner: PostgreSQL, its watchdog, and the task that looks after both."""
 
-    def __init__(self, data_dir: Path, lock: int) -> None:
+    def __init__(self, data_dir: Path, lock: int, restarts: int) -> None:
         self._data_dir = data_dir
         self._pgdata = data_dir / "pgdata"
         self._lock = lock
+        self._restarts = restarts
         self._server: Server | None = None
         self._cluster: Cluster | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
@@ -230,14 +231,15 @@ class _Owner:
         restarts: deque[float] = deque()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            if self._watchdog is not None and self._watchdog.poll() is not None:
+            if self._watchdog is None or self._watchdog.poll() is not None:
                 self._dismiss_watchdog()
-                self._watch()
+                with suppress(OSError):
+                    self._watch()
             if cluster.running:
                 continue
             while restarts and restarts[0] < clock.time() - RESTARTS_WITHIN_SECONDS:
                 restarts.popleft()
-            if len(restarts) == RESTARTS:
+            if len(restarts) == self._restarts:
                 log.error("database.lost", reason=cluster.last_words())
                 server.failed.set()
                 return
@@ -272,3 +274,4 @@ class _Owner:
             self._watchdog.stdin.write(b".")
         self._watchdog.stdin.close()
         self._watchdog.wait()
+        self._watchdog = None

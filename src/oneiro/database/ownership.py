@@ -69,7 +69,7 @@ def prepare_directory(chosen: Path) -> Path:
     A new directory is 0700, or 0711 for root, whose server must pass through it as another account.
     Raises SetupError with one line when the directory is no directory, not writable, or out of the server's reach.
     """
-    data_dir = chosen.expanduser().absolute()
+    data_dir = chosen.expanduser().resolve()
     account = server_account(data_dir / "pgdata")
     try:
         if not data_dir.is_dir():
