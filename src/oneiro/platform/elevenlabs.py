@@ -84,13 +84,14 @@ class ElevenLabsPlatform:
 
     async def create_agent(self, spec: AgentSpec) -> str:
         """Create an agent and return its id."""
+        config, settings = conversation_config(spec), platform_settings(spec)
         answer = await self._provision(
             "create_agent",
             lambda options: self._agents.create(
                 name=spec.name,
                 tags=[OWNER_TAG, spec.tag],
-                conversation_config=conversation_config(spec),  # type: ignore[arg-type]  # The SDK takes plain data.
-                platform_settings=platform_settings(spec),  # type: ignore[arg-type]  # The same.
+                conversation_config=config,  # type: ignore[arg-type]  # The SDK takes plain data as well.
+                platform_settings=settings,  # type: ignore[arg-type]  # The same.
                 request_options=options,
             ),
         )
@@ -212,7 +213,8 @@ class ElevenLabsPlatform:
             raise PlatformUnavailable(f"The voice platform did not answer within {seconds:g} seconds.") from None
         except httpx.RequestError as error:
             raise PlatformUnavailable(f"The voice platform cannot be reached ({type(error).__name__}).") from None
-        except (ParsingError, UnicodeDecodeError):
+        except (ParsingError, UnicodeDecodeError, TypeError):
+            # TypeError: the SDK unpacks whatever stands where it expects an object.
             raise _unreadable() from None
 
 
