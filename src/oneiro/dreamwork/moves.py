@@ -1,0 +1,167 @@
+"""What a dreamer does with a turn: tells, greets, asks, doubts, is silent, takes leave."""
+
+import re
+from enum import StrEnum
+
+from oneiro.dreamwork.lexicon import tokens
+
+
+class Move(StrEnum):
+    """The kinds of turn that are answered in a way of their own; `told` is everything else."""
+
+    told = "told"
+    silence = "silence"
+    sign = "sign"
+    nonsense = "nonsense"
+    foreign = "foreign"
+    injection = "injection"
+    medical = "medical"
+    real = "real"
+    anger = "anger"
+    goodbye = "goodbye"
+    thanks = "thanks"
+    forgot = "forgot"
+    unsure = "unsure"
+    objection = "objection"
+    advice = "advice"
+    meaning = "meaning"
+    ideas = "ideas"
+    wellbeing = "wellbeing"
+    able = "able"
+    greeting = "greeting"
+    assent = "assent"
+    denial = "denial"
+
+
+def _any(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(patterns), re.IGNORECASE)
+
+
+# Move, the longest turn in words that may still be one, and how it sounds. The first that fits counts.
+_RULES: tuple[tuple[Move, int, re.Pattern[str]], ...] = (
+    (Move.injection, 400, _any(
+        r"\b(?:ignore|forget|disregard|override)\b[^.!?]{0,30}\b(?:instructions?|prompts?|rules|guidelines)\b",
+        r"\b(?:reveal|show|print|repeat|tell me)\b[^.!?]{0,20}\b(?:system|your) (?:prompt|instructions)\b",
+        r"\byou are now (?:a|an|in)\b", r"\bdeveloper mode\b", r"\bjailbreak\b", r"\bpretend (?:to be|you are)\b")),
+    (Move.medical, 60, _any(
+        r"\b(?:diagnos\w+|medications?|antidepressants?|dosage|symptoms?|side effects?|prescri\w+|sleeping pills?)\b",
+        r"\b(?:do|could|might) i have (?:a |an )?(?:\w+ )?(?:depression|ptsd|anxiety|adhd|cancer|disorder|schizo\w+|bipolar"
+        r"|insomnia|apnoea|apnea|trauma)\b",
+        r"\bam i (?:depressed|bipolar|schizo\w+|psychotic|mentally ill|going (?:crazy|mad|insane))\b",
+        r"\bstop taking my\b", r"\bis (?:this|it) a (?:sign|symptom) of (?:a |an )?(?:illness|disease|disorder|depression)")),
+    (Move.real, 16, _any(
+        r"\b(?:are|r) (?:you|u) (?:(?:a|an|the|really|actually|even|just) )*"
+        r"(?:real|human|person|bot|robot|ai|machine|computer|program|chatbot|jung|carl|alive|therapist|doctor|goddess)\b",
+        r"\bam i (?:talking|speaking|chatting) (?:to|with) (?:a|an) \b", r"\bwho are you\b", r"\bwhat are you\b",
+        r"\byou(?:'re| are) (?:just |only )?(?:a|an) (?:bot|robot|ai|machine|computer|program|chatbot)\b")),
+    (Move.anger, 24, _any(
+        r"\b(?:this|that|it|you|you're|u|ur)(?:'s)? (?:is |are |r )?(?:so |such |just |all |a |an |fucking |really )*"
+        r"(?:stupid|dumb|useless|rubbish|bullshit|nonsense|crap|waste of time|ridiculous|idiot|pathetic|bollocks|moron)\b",
+        r"\b(?:shut up|fuck off|fuck you|screw you|piss off|i hate you|you suck|go to hell|bugger off)\b",
+        r"\bstop asking\b", r"\bwhat a load of\b")),
+    (Move.goodbye, 16, _any(
+        r"\b(?:good ?bye|bye(?: ?bye)?|see you|see ya|good ?night|farewell|talk (?:to you )?(?:later|soon)|gotta go|ciao)\b",
+        r"\bi(?:'ve| have)? (?:got to|have to|need to|must|should) (?:go|leave|get up|sleep|get ready|stop)\b",
+        r"\b(?:that's|that is|that'll be) (?:all|enough|it)(?: for (?:today|now|tonight))?[.!]*$")),
+    (Move.thanks, 14, _any(r"\b(?:thank you|thanks|thank u|thx|ty|cheers|much appreciated|grateful to you)\b")),
+    (Move.forgot, 20, _any(
+        r"\bi(?:'ve)? (?:have |already |just |totally |completely |kind of |sort of )*forg[eo]t(?:ten)?\b",
+        r"\b(?:can't|cannot|cant|don't|dont|do not|couldn't) (?:really |quite |even )?(?:remember|recall)\b",
+        r"\b(?:it's|its|it is|it has|it) (?:all )?(?:gone|faded|fading|slipped away|slipping away)\b",
+        r"\bno dream\b", r"\bi (?:don't|dont|never) dream\b", r"\bdidn't dream\b")),
+    (Move.objection, 16, _any(
+        r"^\W*(?:no|nope|nah|wrong|hmm no)\b[, .!]*(?:that|it|this)(?:'s|s| is| was)?(?: really)? (?:not|isn't|wasn't|wrong)",
+        r"\b(?:that|this|it)(?:'s|s| is) (?:not|n't) (?:it|right|true|what i (?:said|meant)|how)\b",
+        r"\b(?:that|this|it) (?:isn't|isnt|doesn't|doesnt) (?:it|right|fit|feel right|sound right|ring true|make sense)\b",
+        r"\byou(?:'re| are)? (?:wrong|mistaken|not listening|misunderst\w+)\b", r"\bi (?:don't|dont) (?:think so|agree)\b",
+        r"\bnot (?:really|quite|at all)\b\W*$", r"\bi didn't (?:say|mean)\b", r"^\W*(?:no|nope)[, ]+(?:not|that)\b")),
+    (Move.unsure, 12, _any(
+        r"\b(?:i )?(?:don't|dont|do not|didn't) (?:really |actually )?know\b", r"\bno idea\b", r"\b(?:i'm |im )?not sure\b",
+        r"\b(?:idk|dunno|no clue)\b", r"^\W*(?:hard to say|i can't say|nothing(?: really)?|who knows)\W*$",
+        r"\bnothing comes\b", r"^\W*(?:maybe|perhaps|i guess|hm+|um+|uh+|er+m*)\W*$")),
+    (Move.advice, 30, _any(
+        r"\bwhat (?:should|shall|can|must|do) i do\b", r"\bwhat would you (?:do|advise)\b", r"\bgive me advice\b",
+        r"\bshould i (?!have been)", r"\bany advice\b", r"\bhow (?:do|can|should) i (?:stop|fix|deal|handle|change|cope)\b")),
+    (Move.meaning, 30, _any(
+        r"\bwhat (?:does|do|did|could|might|would) (?:it|this|that|they|the|my|all)\b[^.!?]{0,40}\b(?:mean|symboli[sz]e|stand for)",
+        r"\bwhat(?:'s| is) (?:the|its|it's) meaning\b", r"\bcan you interpret\b", r"\binterpret (?:it|this|my)\b",
+        r"\bwhat do you (?:think|make of)\b", r"\bwhy (?:do|did|am|would|was) i (?:keep )?dream\w*\b",
+        r"\bdoes (?:it|this|that) mean (?:something|anything)\b", r"\btell me what it means\b")),
+    (Move.ideas, 40, _any(
+        r"\b(?:what|who|explain|tell me|did|do you|how|why|is|are)\b[^.!?]{0,60}\b(?:shadow self|the shadow|anima|animus|"
+        r"archetypes?|individuation|collective unconscious|the unconscious|synchronicity|the self|red book|freud|jung|"
+        r"karma|dharma|chakras?|past li(?:fe|ves)|reincarnation|the soul|subconscious|rem sleep|oedipus|wish.fulfil\w+)\b")),
+    (Move.able, 16, _any(
+        r"\bwhat can (?:you|we|i) (?:do|talk|ask|say)\b", r"\bhow does (?:this|it) work\b", r"\bwhat (?:is|do) this\b",
+        r"\bhelp me\W*$", r"^\W*help\W*$", r"\bwhere (?:do|should|shall) (?:i|we) (?:start|begin)\b", r"\bwhat now\b")),
+    (Move.wellbeing, 10, _any(r"\bhow are (?:you|u)\b", r"\bhow(?:'s| is) it going\b", r"\bhow do you do\b")),
+    (Move.greeting, 8, _any(
+        r"^\W*(?:hi+|hey+|hello+|hallo|good (?:morning|evening|afternoon|day)|greetings|namaste|hiya|howdy|yo)\b")),
+    (Move.assent, 4, _any(
+        r"^\W*(?:yes|yeah|yep|yup|ok|okay|sure|right|exactly|true|of course|go on|please do|i see|mm+|mhm|fine|alright)\b")),
+    (Move.denial, 3, _any(r"^\W*(?:no|nope|nah|not really|never|nothing)\W*$")),
+)  # fmt: skip
+
+_DREAMING = re.compile(r"\b(?:dreamt|dreamed|dream about|in (?:the|my) dream|i was|there was|we were|suddenly)\b", re.IGNORECASE)
+_SOFT = frozenset({Move.greeting, Move.thanks, Move.goodbye, Move.assent, Move.unsure, Move.forgot, Move.wellbeing})
+_KEY_RUNS = ("qwer", "wert", "asdf", "sdfg", "dfgh", "fghj", "ghjk", "hjkl", "zxcv", "xcvb", "cvbn", "uiop", "lkjh", "poiu")
+_CLUSTER = re.compile(r"[bcdfghjklmnpqrstvwxz]{5,}|(.)\1{3,}", re.IGNORECASE)
+_SILENT = re.compile(r"^[\s.…,\-–—_*~!?]*$")
+_SILENCE_WORDS = re.compile(r"^\W*(?:silence|pause|no answer|inaudible|crickets)\W*$", re.IGNORECASE)
+_ENGLISH = frozenset(
+    "the a an i you he she it we they and or but my your was were is are am be to of in on at with for from that this there "
+    "not no yes me him her his had have has do did don't it's i'm what who how why when so then just all as by out up "
+    "dream dreamt dreamed like about into can could would felt feel think know went saw came came said get got".split()
+)
+_FOREIGN = frozenset(
+    "ich und der die das ein eine nicht war mit auf den dem von zu es ist mein meine habe hatte wir sie träumte geträumt traum "
+    "el la los las una que de en y con mi por para era estaba soñé sueño pero yo muy como se del "
+    "je le les une des et est que dans mon ma j'ai j'étais rêvé rêve avec pour mais était sur pas qui elle "
+    "il un di che non ho sono ero mia mio sogno sognato per con della nel "
+    "um uma não eu meu minha estava sonhei sonho com os as "
+    "ik een het van niet was droomde droom mijn en ben "
+    "jag och att som inte drömde min var bir ve rüya gördüm".split()
+)  # fmt: skip
+
+
+def recognise(text: str) -> Move:
+    """Return what kind of turn `text` is; a dream with a greeting before it is `told`."""
+    words = [token.lower for token in tokens(text)]
+    if not words:
+        return Move.silence if _SILENT.match(text) else Move.sign
+    if _SILENCE_WORDS.match(text):
+        return Move.silence
+    if is_foreign(text):
+        return Move.foreign
+    straight = text.replace("’", "'")
+    for move, longest, pattern in _RULES:
+        if len(words) <= longest and pattern.search(straight):
+            if move in _SOFT and len(words) > 6 and _DREAMING.search(straight):
+                continue
+            return move
+    return Move.nonsense if _is_nonsense(words) else Move.told
+
+
+def is_foreign(text: str) -> bool:
+    """Tell whether `text` is likely not English: another script, or mostly another language's small words."""
+    letters = [letter for letter in text[:2000] if letter.isalpha()]
+    other = sum(ord(letter) > 0x24F for letter in letters)
+    if letters and other * 2 > len(letters):
+        return True
+    words = [token.lower for token in tokens(text[:2000])]
+    foreign = sum(word in _FOREIGN for word in words)
+    return foreign >= 2 and foreign > 1.2 * sum(word in _ENGLISH for word in words)
+
+
+def _is_nonsense(words: list[str]) -> bool:
+    if len(words) > 8 or any(word in _ENGLISH for word in words):
+        return False
+    odd = sum(_implausible(word) for word in words)
+    return odd * 2 >= len(words) > 0 and odd > 0
+
+
+def _implausible(word: str) -> bool:
+    if word.isdigit():
+        return True
+    no_vowel = len(word) > 3 and not any(letter in "aeiouyäöüéèáíóú" for letter in word)
+    return no_vowel or any(run in word for run in _KEY_RUNS) or bool(_CLUSTER.search(word))

@@ -1,0 +1,273 @@
+"""The dreamer's own words: spans of what was said that read well between quotation marks, never altered.
+
+A span holds whole words with single spaces or hyphens between them, so no quotation mark, question mark or line break
+can be inside one.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from oneiro.dreamwork.lexicon import Token, inflections, tokens
+
+MAX_CLAUSE_WORDS = 12
+_MAX_CHARS = 90
+_DETERMINERS = frozenset(
+    "a an the my his her our their your this that these those some two three four five six seven eight nine ten "
+    "many several another every no both hundreds thousands dozens".split()
+)
+_PRONOUNS = frozenset("i you he she it we they me him us them who what which someone everyone nobody something "
+                      "nothing everything anything i'm i'd i've i'll he's she's it's they're we're you're there's "
+                      "that's mine im ive ill id".split())  # fmt: skip
+_PREPOSITIONS = frozenset("of in on at by with without from to into onto over under through across behind before after "
+                          "between among against around towards toward inside outside near beside above below like "
+                          "than as for about off out up down along past beyond upon within until till during".split())  # fmt: skip
+_JOINTS = frozenset("and but or so because when while then if that which who where though although until whereas "
+                    "since unless plus cos cuz".split())  # fmt: skip
+_ADVERBS = frozenset(
+    "very really suddenly there here just also still again away back then now not never always only almost quite too "
+    "even maybe perhaps somehow anyway actually basically kind sort well yeah yes no oh um uh ok okay please ever "
+    "already soon once twice later far more most less much how why all any each such own both either neither else "
+    "however instead together apart everywhere somewhere nowhere anymore today tonight yesterday forward forwards "
+    "backwards upstairs downstairs outside inside home".split()
+)
+_VERB_STEMS = (
+    "be have do can could will would shall should may might must go come get make take see look know think say tell "
+    "ask feel seem keep let put turn start begin try want need like love hate become happen stand sit walk run fly "
+    "fall hold give find leave call open close move live believe bring sound hear talk speak watch follow stop "
+    "create read allow add grow win offer remember consider appear buy wait serve die send expect build stay reach kill "
+    "remain suggest raise pass sell require decide pull push carry break hide chase throw catch hit cut eat drink "
+    "sleep wake write sing dance swim sink drown cry weep laugh smile scream shout whisper stare point pick drop lose "
+    "lock unlock climb drive ride crash burn melt bite attack fight meet touch wash clean cook grab jump shake shine "
+    "float drift crawl dig bury wear hang lie sweep spread fill cover pour slip slide lead spin knock explode "
+    "disappear vanish arrive enter return escape rise explain ask mean pretend realise realize notice understand "
+    "belong ought used kept work play hand show help swam sit tear peel gather hum wander refuse press smell taste "
+    "whirl swallow swell shrink collapse crumble crack bleed flood leak rain knit sew feed nod wave laugh forget dream"
+).split()
+_NOUNS_TOO = frozenset("dream dreams light work works play hand hands love like being fall rain flood call show wave waves "
+                       "help watch end look close burn crack leak tear tears fight point sound drink living human cut "
+                       "swallow smell dance touch cook drive rides ride crash dig feed shine walk building buildings "
+                       "feeling feelings drawing painting wedding clothing ceiling evening morning lightning swimming "
+                       "bed red shed seed sled hundred ring king wing string spring thing bleed left lead cover".split())  # fmt: skip
+_VERBS = frozenset(form for stem in _VERB_STEMS for form in inflections(stem)) | frozenset(
+    "don't didn't doesn't won't can't couldn't wasn't weren't isn't aren't wouldn't shouldn't haven't hasn't hadn't cannot "
+    "gonna wanna gotta dont didnt cant couldnt wasnt isnt".split()
+)
+_VAGUE = frozenset(
+    "thing things dream dreams time times way lot lots bit kind sort something moment moments day days night one ones "
+    "idea rest part parts end middle side sides top bottom same feeling feelings reason other others stuff point case "
+    "fact minute minutes hour hours second seconds first last next whole sense question questions minutes matter "
+    "truth hell fuck nightmare beginning start while most few couple lots place places instructions prompt system "
+    "people person man woman hand hands front back type doubt problem problems year years week weeks month months "
+    "morning evening afternoon real good bad new old".split()
+)
+_ADJECTIVES = frozenset(
+    "black white red blue green yellow golden silver grey gray brown purple pink dark bright huge big small little tiny "
+    "giant enormous old ancient young dead long tall deep empty broken burning wild strange beautiful ugly cold warm "
+    "hot wet dry dirty muddy clear glowing shining blind naked wooden stone glass paper heavy soft sharp rotten angry "
+    "silent faceless headless endless bottomless hidden secret locked open narrow steep wounded frozen invisible".split()
+)
+_TAILS = frozenset({"of", "without", "with"})
+_FILLERS = frozenset("and but then so well um uh like yeah yes no oh ok okay because also maybe perhaps or that "
+                     "actually basically anyway just i-think".split())  # fmt: skip
+_BARE_ARTICLES = frozenset({"A", "An", "The", "Some"})
+_DANGLING = _DETERMINERS | _JOINTS | _PREPOSITIONS - frozenset("up down out off in over away along past".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A verbatim span of a text; `weight` says how much of an image it is (higher is stronger)."""
+
+    words: str
+    start: int
+    end: int
+    weight: int = 0
+
+
+@lru_cache(maxsize=8)
+def runs(text: str) -> tuple[tuple[Token, ...], ...]:
+    """Split `text` where anything but a space or a hyphen stands between two words."""
+    split: list[list[Token]] = []
+    for token in tokens(text):
+        if split and text[split[-1][-1].end : token.start] in {" ", "-"}:
+            split[-1].append(token)
+        else:
+            split.append([token])
+    return tuple(tuple(run) for run in split)
+
+
+def _is_content(token: Token) -> bool:
+    word = token.lower
+    if word in _DETERMINERS or word in _PRONOUNS or word in _PREPOSITIONS or word in _JOINTS or word in _ADVERBS:
+        return False
+    return not (word.endswith("ly") and len(word) > 4) and word not in _FILLERS
+
+
+def _is_verb(word: str) -> bool:
+    if word in _NOUNS_TOO:
+        return False
+    return word in _VERBS or (word.endswith(("ed", "ing")) and len(word) > 4)
+
+
+def _cut(text: str, words: tuple[Token, ...], weight: int = 0) -> Phrase | None:
+    """Quote `words`; a capital article that only opened a sentence is left out."""
+    if len(words) > 1 and text[words[0].start : words[0].end] in _BARE_ARTICLES:
+        words = words[1:]
+    if not words or words[-1].end - words[0].start > _MAX_CHARS:
+        return None
+    return Phrase(text[words[0].start : words[-1].end], words[0].start, words[-1].end, weight)
+
+
+@lru_cache(maxsize=8)
+def noun_phrases(text: str) -> tuple[Phrase, ...]:
+    """Return the noun phrases of `text` that begin with an article, a possessive or a number, in order."""
+    found: list[Phrase] = []
+    for run in runs(text):
+        at = 0
+        while at < len(run):
+            after = _phrase_end(run, at) if run[at].lower in _DETERMINERS else at
+            phrase = _cut(text, run[at:after], _weight(run[at:after])) if after > at + 1 else None
+            if phrase and phrase.weight > 0:
+                found.append(phrase)
+            at = max(after, at + 1)
+    return tuple(found)
+
+
+def _phrase_end(run: tuple[Token, ...], at: int) -> int:
+    """Return where the noun phrase that begins at `at` ends: up to four words, and a short "of …" after them."""
+    end = at + 1
+    while end < len(run) and end - at <= 4 and _is_content(run[end]):
+        if _is_verb(run[end].lower) and not (end == at + 1 and _participle(run, end)):
+            break
+        end += 1
+    if end > at + 1 and end < len(run) and run[end].lower in _TAILS:
+        return _tail_end(run, end)
+    return end
+
+
+def _participle(run: tuple[Token, ...], at: int) -> bool:
+    """Tell whether the verb form at `at` describes the noun after it ("a burning house")."""
+    if not run[at].lower.endswith(("ed", "ing", "en")) or at + 1 >= len(run):
+        return False
+    following = run[at + 1]
+    return _is_content(following) and not _is_verb(following.lower)
+
+
+def _tail_end(run: tuple[Token, ...], at: int) -> int:
+    end = at + 1
+    if end < len(run) and run[end].lower in _DETERMINERS:
+        end += 1
+    start = end
+    while end < len(run) and end - start < 2 and _is_content(run[end]) and not _is_verb(run[end].lower):
+        end += 1
+    return end if end > start else at
+
+
+def _weight(words: tuple[Token, ...]) -> int:
+    """Weigh a noun phrase: describing words count, vague heads make it worthless."""
+    content = [word.lower for word in words if _is_content(word)]
+    if not content or content[-1] in _VAGUE or content[0] in _VAGUE - {"old", "new", "dead"}:
+        return 0
+    described = any(word in _ADJECTIVES or _is_verb(word) for word in content[:-1])
+    return 2 + (len(content) > 1) + described + (max(map(len, content)) >= 7)
+
+
+def around(text: str, start: int, end: int) -> Phrase:
+    """Widen the span of a noun to its article, its adjectives and a short "of …" where they stand beside it."""
+    for run in runs(text):
+        inside = [at for at, token in enumerate(run) if token.start >= start and token.end <= end]
+        if inside:
+            first, last = _left(run, inside[0]), inside[-1] + 1
+            if last < len(run) and run[last].lower in _TAILS - {"with"}:
+                last = _tail_end(run, last)
+            return _cut(text, run[first:last]) or Phrase(text[start:end], start, end)
+    return Phrase(text[start:end], start, end)
+
+
+def _left(run: tuple[Token, ...], at: int) -> int:
+    first = at
+    while first > 0 and at - first < 4:
+        before = run[first - 1].lower
+        if before in _DETERMINERS or before.endswith("'s"):
+            first -= 1
+            if before in _DETERMINERS:
+                return first
+        elif _is_content(run[first - 1]) and (before in _ADJECTIVES or not _is_verb(before) or first - 1 == 0):
+            first -= 1
+        elif _is_verb(before) and first > 1 and run[first - 2].lower in _DETERMINERS:
+            return first - 2
+        else:
+            break
+    while first < at and run[first].lower not in _ADJECTIVES:
+        first += 1
+    return first
+
+
+def clause(text: str, start: int, end: int) -> Phrase | None:
+    """Return the clause around a span, three to twelve words that could be said alone, or None."""
+    for run in runs(text):
+        inside = [at for at, token in enumerate(run) if token.start >= start and token.end <= end]
+        if inside:
+            first, last = _clause_bounds(run, inside[0], inside[-1] + 1)
+            return _cut(text, run[first:last]) if last - first >= 3 and _has_verb(run[first:last]) else None
+    return None
+
+
+def _has_verb(words: tuple[Token, ...]) -> bool:
+    return any(_is_verb(word.lower) for word in words)
+
+
+def _clause_bounds(run: tuple[Token, ...], first: int, last: int) -> tuple[int, int]:
+    begin, stop = first, last
+    while begin > 0 and run[begin - 1].lower not in _JOINTS:
+        begin -= 1
+    while begin < first and run[begin].lower in _FILLERS:
+        begin += 1
+    while last - begin > MAX_CLAUSE_WORDS or (stop - begin > MAX_CLAUSE_WORDS and begin < first):
+        begin += 1
+    while stop < len(run) and stop - begin < MAX_CLAUSE_WORDS and run[stop].lower not in _JOINTS:
+        stop += 1
+    cut_short = stop < len(run) and run[stop].lower not in _JOINTS
+    while stop > last and (run[stop - 1].lower in _DANGLING or (cut_short and _opens(run[stop - 1]))):
+        stop -= 1
+    return begin, stop
+
+
+def _opens(token: Token) -> bool:
+    return token.lower in _ADJECTIVES or token.lower in _PRONOUNS or token.lower.endswith("ly")
+
+
+_LEAD_INS = (
+    "it reminds me of", "that reminds me of", "reminds me of", "it makes me think of", "it was like", "it's like",
+    "it is like", "i think of", "i think it was", "i think it is", "i think it's", "i guess it's", "i guess", "i think",
+    "maybe it's", "maybe", "probably", "it feels like", "it felt like", "it was", "it is", "it's", "that was",
+    "i suppose", "i would say", "i feel like", "well", "yes", "yeah", "no", "oh",
+)  # fmt: skip
+
+
+def telling(text: str) -> Phrase | None:
+    """Return the words that carry an answer: a lead-in such as "it reminds me of" left out, twelve words at most."""
+    best: tuple[int, Phrase] | None = None
+    for run in runs(text):
+        words = _without_lead_in(run)
+        words = words[:MAX_CLAUSE_WORDS]
+        while words and words[-1].lower in _DANGLING | _FILLERS:
+            words = words[:-1]
+        phrase = _cut(text, words)
+        value = sum(2 if _is_content(word) and word.lower not in _VAGUE else 0 for word in words)
+        if phrase and value > 0 and (best is None or value > best[0]):
+            best = (value, phrase)
+    return best[1] if best else None
+
+
+def _without_lead_in(run: tuple[Token, ...]) -> tuple[Token, ...]:
+    changed = True
+    while changed and run:
+        changed = False
+        while run and run[0].lower in _FILLERS:
+            run, changed = run[1:], True
+        for lead in _LEAD_INS:
+            words = lead.split()
+            if len(run) > len(words) and [token.lower for token in run[: len(words)]] == words:
+                run, changed = run[len(words) :], True
+                break
+    return run
