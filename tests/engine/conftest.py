@@ -1,17 +1,26 @@
 """Engines on loopback and the clients that speak with them: the official SDK, and a bare socket for the traps."""
 
 import asyncio
+import importlib
 import json
+import threading
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import httpx
 import pytest
-from elevenlabs import AsyncElevenLabs
+from elevenlabs import AsyncElevenLabs, ElevenLabs
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from oneiro.engine.app import EngineSettings, running
+
+with warnings.catch_warnings():
+    # The SDK names a class that websockets has deprecated, at import; later imports find the module ready.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    sdk_conversation = importlib.import_module("elevenlabs.conversational_ai.conversation")
 
 Frame = dict[str, Any]
 Start = Callable[..., Awaitable[str]]
@@ -49,8 +58,9 @@ class RawClient:
 
     async def closed(self) -> tuple[int | None, str | None]:
         """Read to the end: the close code and reason."""
-        async for text in self.socket:
-            self.frames.append(json.loads(text))
+        with suppress(ConnectionClosed):
+            while True:
+                await self.next()
         return self.socket.close_code, self.socket.close_reason
 
     def kinds(self) -> list[str]:
@@ -125,3 +135,45 @@ async def create_agent() -> AsyncIterator[CreateAgent]:
             return str(response.json()["agent_id"])
 
         yield create
+
+
+class Talk:
+    """The official synchronous conversation, driven from a thread; keeps what its callbacks were told."""
+
+    def __init__(self, url: str, agent_id: str, **options: Any) -> None:
+        self.replies: list[str] = []
+        self.parts: list[tuple[str, str]] = []
+        self.ended: list[Any] = []
+        self._told = threading.Semaphore(0)
+        self._http = httpx.Client()
+        self.conversation = sdk_conversation.Conversation(
+            ElevenLabs(base_url=url, api_key="a-key", httpx_client=self._http),
+            agent_id,
+            callback_agent_response=self._reply,
+            callback_agent_chat_response_part=lambda text, kind: self.parts.append((text, kind)),
+            callback_disconnect=self.ended.append,
+            **options,
+        )
+
+    def _reply(self, text: str) -> None:
+        self.replies.append(text)
+        self._told.release()
+
+    def say(self, text: str | None) -> str:
+        """Say something, or only listen; gives the next reply."""
+        if text is not None:
+            self.conversation.send_user_message(text)
+        assert self._told.acquire(timeout=10)
+        return self.replies[-1]
+
+    def finish(self) -> str:
+        self.conversation.end_session()
+        conversation_id = self.conversation.wait_for_session_end()
+        self._http.close()
+        return conversation_id or ""
+
+
+@pytest.fixture
+def talk_with() -> type[Talk]:
+    """Conversations of the official synchronous SDK: `talk_with(url, agent_id, requires_auth=…)`."""
+    return Talk
