@@ -26,9 +26,6 @@ OLDEST_SERVER = 150000
 LOCK = 0x6F6E6569726F  # "oneiro" in ASCII: the key of the advisory lock.
 ATTEMPTS = 10
 
-# Roles belong to the whole cluster: two databases migrated at the same moment can collide there, outside our lock.
-COLLISIONS = (errors.InternalError_, errors.UniqueViolation, errors.DuplicateObject)
-
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 RECORD: LiteralString = "INSERT INTO oneiro.schema_migrations (version, name, checksum) VALUES (%s, %s, %s)"
@@ -134,13 +131,21 @@ def _line(error: psycopg.Error) -> str:
 
 
 def _patiently(step: Callable[[], bool]) -> bool:
-    """Take a step again when another database of the cluster changed the same roles at the same moment."""
+    """Take a step again when it collided; `_locked` lets no other error of the database through."""
     for attempt in range(1, ATTEMPTS):
         try:
             return step()
-        except COLLISIONS:
+        except psycopg.Error:
             time.sleep(0.02 * attempt)
     return step()
+
+
+def _collided(error: psycopg.Error) -> bool:
+    """Whether two databases changed one role at once: roles belong to the cluster, our lock to the database."""
+    if isinstance(error, errors.UniqueViolation):
+        return error.diag.table_name in {"pg_authid", "pg_auth_members"}
+    # "tuple concurrently updated" has no code of its own.
+    return isinstance(error, errors.InternalError_ | errors.DuplicateObject)
 
 
 @contextmanager
@@ -153,9 +158,9 @@ def _locked(connection: Connection, name: str) -> Iterator[None]:
             # A host application's open transaction may hold one of the tables: say so rather than stop its traffic.
             connection.execute("SET LOCAL lock_timeout = '60s'")
             yield
-    except COLLISIONS:
-        raise
     except psycopg.Error as error:
+        if _collided(error):
+            raise
         raise SetupError(f"{name} was not applied: {_line(error)}") from error
 
 
