@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -193,6 +194,26 @@ def test_the_matrix_names_every_table(address: str) -> None:
             "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
         ).fetchall()
     assert {name for (name,) in found} == set(TABLES)
+
+
+def test_the_reference_describes_every_table() -> None:
+    text = (Path(__file__).parents[2] / "docs/reference/tables.md").read_text()
+    assert set(re.findall(r"^### (\w+)$", text, flags=re.MULTILINE)) == set(TABLES)
+
+
+def test_the_reference_names_what_a_dreamer_may_do(address: str) -> None:
+    text = (Path(__file__).parents[2] / "docs/reference/tables.md").read_text()
+    sections = dict(re.findall(r"^### (\w+)\n(.+)$", text, flags=re.MULTILINE))
+    opened = {table for (actor, table) in ALLOWED if actor == "owner"} - {"interpreter_configs"}
+    assert {table for table, words in sections.items() if "Dreamer:" in words} == opened
+    with psycopg.connect(address) as connection:
+        writable = connection.execute(
+            "SELECT DISTINCT table_name, column_name FROM information_schema.column_privileges"
+            " WHERE grantee = 'authenticated' AND privilege_type IN ('INSERT', 'UPDATE')"
+        ).fetchall()
+    assert writable
+    for table, column in writable:
+        assert f"`{column}`" in sections[table], (table, column)
 
 
 FORGERIES = {
