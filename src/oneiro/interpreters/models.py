@@ -3,8 +3,11 @@
 import hashlib
 import json
 import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
+from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
@@ -224,6 +227,10 @@ class InterpreterDocument(Part):
         """The sha256 of the canonical JSON, in hex."""
         return hashlib.sha256(canonical_json(self.data()).encode()).hexdigest()
 
+    def __hash__(self) -> int:
+        """Equal content has an equal hash, so that what is made from a document can be cached by it."""
+        return hash(self.content_hash)
+
     def card(self) -> Card:
         """The public face of the interpreter."""
         return Card(
@@ -236,3 +243,19 @@ class InterpreterDocument(Part):
             expertise=self.personality.expertise,
             appearance=self.appearance,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One frozen document of an interpreter; the default release is the one conversations start with."""
+
+    id: UUID
+    interpreter_id: str
+    number: int
+    document: InterpreterDocument
+    content_hash: str
+    note: str
+    created_by: str
+    created_at: datetime
+    based_on: int | None
+    activated_at: datetime | None
