@@ -1,0 +1,238 @@
+"""The crisis gate: which of four tiers do a dreamer's words belong to.
+
+Deterministic rules over plain tokens (`rules.toml`); no model, no network, nothing kept. A dreamer tells of death and
+violence every night, so the question is always which world the words are about: `frames` says it for every word.
+In doubt between two tiers the higher one holds for waking speech. See docs/why/safety.md.
+"""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+from oneiro.safety.words import BOUNDARY, Index, Span, Vocabulary, pattern, tokens, vocabulary
+
+
+class Tier(StrEnum):
+    """How near danger is, from calm to acute."""
+
+    none = "none"
+    dream_content = "dream_content"
+    passive_ideation = "passive_ideation"
+    active_danger = "active_danger"
+
+    @property
+    def rank(self) -> int:
+        """0 (none) … 3 (active danger)."""
+        return list(Tier).index(self)
+
+
+class Frame(Enum):
+    """The world a word speaks of; `echo` is a dream told in the present tense that goes on in a later sentence."""
+
+    open = "open"
+    waking = "waking"
+    dream = "dream"
+    echo = "echo"
+    fiction = "fiction"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a rule's patterns stand for."""
+
+    family: str
+    tier: Tier
+    negation: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """One language's rules, read once."""
+
+    vocabulary: Vocabulary
+    idioms: Index[str]
+    frames: Index[str]
+    meanings: Index[Meaning]
+    negators: frozenset[str]
+    urgent: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One rule that matched, and the tier it gives in its frame. Holds no words of the dreamer."""
+
+    family: str
+    tier: Tier
+
+
+def coverage(language: str) -> Literal["rules", "none"]:
+    """Whether there are rules for a language tag such as `en` or `en-GB`."""
+    return "rules" if language.lower().replace("_", "-").split("-")[0] == "en" else "none"
+
+
+def assess(text: str, language: str = "en") -> Tier:
+    """The tier of what a dreamer said; linear in the length, never raises.
+
+    The English rules run for every language, because people switch to it; `coverage` says what may be relied on.
+    More words usually keep or raise the tier of a partial transcript; an idiom, a denial or a dream frame completed
+    later (`… in my dream`) may lower it, so callers keep the highest tier of a turn.
+    """
+    return max((finding.tier for finding in findings(text)), key=_rank, default=Tier.none)
+
+
+def findings(text: str) -> list[Finding]:
+    """All rules that hold, for tests and for those who change the rules."""
+    rules = _rules()
+    words = _without_idioms(tokens(text, rules.vocabulary), rules)
+    worlds = _worlds(words, rules)
+    dreamt = Frame.dream in worlds
+    found = []
+    for span, meaning in rules.meanings.find(words):
+        if meaning.negation and _denied(span, words, rules.negators):
+            continue
+        tier = _tier(meaning.tier, worlds[span.start : span.end], dreamt=dreamt)
+        found.append(Finding(meaning.family, tier))
+    return found
+
+
+def _rank(tier: Tier) -> int:
+    return tier.rank
+
+
+def _tier(tier: Tier, worlds: Sequence[Frame], *, dreamt: bool) -> Tier:
+    """The tier in its world: the last word decides, since a frame opens before what it holds."""
+    world = worlds[-1] if worlds else Frame.open
+    if tier is Tier.dream_content:
+        return tier if dreamt else Tier.none
+    if world is Frame.fiction:
+        return Tier.none
+    if world is Frame.dream:
+        return Tier.dream_content
+    if world is Frame.echo:
+        return min(tier, Tier.passive_ideation, key=_rank)
+    return tier
+
+
+def _denied(span: Span, words: Sequence[str], negators: frozenset[str]) -> bool:
+    """A no inside the gaps, or right before: `never`, `not`, `dont`."""
+    before = words[max(span.start - 2, 0) : span.start]
+    return any(word in negators for word in span.passed) or any(word in ("never", "not", "dont") for word in before)
+
+
+def _without_idioms(words: list[str], rules: Rules) -> list[str]:
+    """The words with figures of speech blanked, so that no rule reaches into them."""
+    kept = list(words)
+    for span, _ in rules.idioms.find(words):
+        kept[span.start : span.end] = ["_"] * (span.end - span.start)
+    return kept
+
+
+_COMMENT = frozenset({"think", "guess", "know", "dont", "remember", "believe", "see", "mean", "keep", "can"})
+_NARRATES = frozenset({"im", "theres", "hes", "shes", "theyre", "its"})
+_PRESENT = frozenset(
+    "want need cant feel hate wish hope just really plan promise still have wanted_to am swear cannot".split()
+)
+
+
+def _worlds(words: Sequence[str], rules: Rules) -> list[Frame]:
+    """The frame of every word: one pass forward, then the markers that speak of what stood before them."""
+    marks: dict[int, list[tuple[str, Span]]] = {}
+    for span, kind in rules.frames.find(words):
+        marks.setdefault(span.start, []).append((kind, span))
+    worlds = _forward(words, {at: {kind for kind, _ in found} for at, found in marks.items()})
+    for at, found in marks.items():
+        if any(kind == "scoped" for kind, _ in found):
+            _backward(words, worlds, at)
+    return worlds
+
+
+def _forward(words: Sequence[str], marks: dict[int, set[str]]) -> list[Frame]:
+    state, present, marked = Frame.open, False, False
+    worlds = []
+    for at, word in enumerate(words):
+        kinds = marks.get(at, set())
+        if "waking" in kinds:
+            state, present = Frame.waking, False
+        elif "fiction" in kinds and state is Frame.open:
+            state = Frame.fiction
+        elif kinds & {"dream", "scoped"} and not _outside(words, at):
+            state, marked = Frame.dream, True
+            present = _told_in_present(words, at)
+        elif word == BOUNDARY:
+            marked = False
+            state = _after_sentence(state, present=present)
+        elif state in (Frame.dream, Frame.echo) and _speaks_now(words, at) and not (present and marked):
+            state = Frame.echo if present else Frame.open
+        worlds.append(state)
+    return worlds
+
+
+def _outside(words: Sequence[str], at: int) -> bool:
+    """`woke up from the dream`, `not a dream`: the word names a dream and stands outside it."""
+    before = words[max(at - 4, 0) : at]
+    return any(
+        word in ("woke", "awake", "not", "isnt", "wasnt", "aside", "apart", "outside", "forget") for word in before
+    )
+
+
+def _after_sentence(state: Frame, *, present: bool) -> Frame:
+    if state is Frame.fiction:
+        return Frame.open
+    return Frame.echo if state is Frame.dream and present else state
+
+
+def _told_in_present(words: Sequence[str], at: int) -> bool:
+    """`in the dream I am standing …`, `a dream where I …`."""
+    after = words[at + 1 : at + 7]
+    if BOUNDARY in after:
+        after = after[: after.index(BOUNDARY)]
+    return "where" in after or "that" in after[:2] or any(word in _NARRATES for word in after)
+
+
+def _speaks_now(words: Sequence[str], at: int) -> bool:
+    """First person, present: `I want`, `I'm`, `I've`, but not the comment `I think it was …`."""
+    following = words[at + 1] if at + 1 < len(words) else ""
+    if words[at] in ("im", "ive", "ill"):
+        return following not in _COMMENT
+    return words[at] == "i" and following in _PRESENT
+
+
+def _backward(words: Sequence[str], worlds: list[Frame], at: int) -> None:
+    """`I was killed … in my dream`: up to eight words back, within the sentence, not past `and`, `but`, `even`."""
+    for position in range(at - 1, max(at - 9, -1), -1):
+        if words[position] in (BOUNDARY, "but", "even", "because", "so", "since", "after", "from", "about", "of"):
+            return
+        if words[position] in ("woke", "awake", "not"):
+            return
+        worlds[position] = Frame.dream
+
+
+def _compiled(sources: Sequence[str], sets: dict[str, list[str]], kind: str) -> list[tuple[Any, str]]:
+    return [(pattern(source, sets), kind) for source in sources]
+
+
+@cache
+def _rules() -> Rules:
+    """Reads `rules.toml`; a mistake in it raises at the first use, which the tests make."""
+    data = tomllib.loads(files("oneiro.safety").joinpath("rules.toml").read_text("utf-8"))
+    sets: dict[str, list[str]] = data["sets"]
+    meanings = [
+        (pattern(source, sets), Meaning(rule["family"], Tier(rule["tier"]), rule.get("negation", True)))
+        for rule in data["rule"]
+        for source in rule["patterns"]
+    ]
+    frames = [
+        entry
+        for kind in ("dream", "scoped", "waking", "fiction")
+        for entry in _compiled(data["frames"][kind], sets, kind)
+    ]
+    idioms = _compiled(data["idioms"]["patterns"], sets, "idiom")
+    known = frozenset(
+        word for places, *_ in (*meanings, *frames, *idioms) for place in places for word in place.words
+    ) | frozenset(data["spellings"])
+    words = vocabulary(data["spellings"], data["pairs"], known)
+    return Rules(words, Index(idioms), Index(frames), Index(meanings), frozenset(sets["neg"]), frozenset(sets["soon"]))

@@ -1,0 +1,194 @@
+"""From what somebody typed or said to plain tokens, and patterns over such tokens.
+
+A pattern is a row of places: `kill`, `kill|hurt`, `$want` (a named set), `?really` (may be missing), `*` (at most two
+words) and `**` (at most five). No place can repeat without a bound, so matching costs a constant per token.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+BOUNDARY = "."
+T = TypeVar("T")
+_APOSTROPHES = re.compile("['\u2018\u2019\u02bc\u0060\u00b4]")
+_TOKEN = re.compile(r"[^\W_]+(?:[$@!][^\W_]+)*|[.?!;:\n\u2014\u2026]")
+_RUN = re.compile(r"(.)\1{2,}")
+_LEET = str.maketrans("013457$@!", "oieastsai")
+_GAPS = {"*": 2, "**": 5}
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """How words are brought to one form: `spellings` a word to words, `pairs` two words to one, `known` all words."""
+
+    spellings: Mapping[str, tuple[str, ...]]
+    pairs: Mapping[tuple[str, str], str]
+    known: frozenset[str]
+
+
+def tokens(text: str, vocabulary: Vocabulary) -> list[str]:
+    """The words in one spelling, sentence ends as `BOUNDARY`; one pass over the text."""
+    plain = _APOSTROPHES.sub("", unicodedata.normalize("NFKC", text)).casefold()
+    words: list[str] = []
+    letters: list[str] = []
+    for found in _TOKEN.findall(plain):
+        if len(found) == 1 and found.isalpha():
+            letters.append(found)
+            continue
+        words += _joined(letters, found)
+        letters = []
+        words += _spelled(found, vocabulary)
+    words += _joined(letters, "")
+    return _paired(words, vocabulary.pairs)
+
+
+def _joined(letters: list[str], following: str) -> list[str]:
+    """Single letters in a row are one word spelled out (`k m s`), unless they are fewer than three."""
+    return ["".join(letters)] if len(letters) >= 3 and following != BOUNDARY else letters
+
+
+def _spelled(found: str, vocabulary: Vocabulary) -> Sequence[str]:
+    if not found[0].isalnum():
+        return (BOUNDARY,)
+    word = found
+    if word not in vocabulary.known and not word.isalpha() and any(char.isalpha() for char in word):
+        word = word.translate(_LEET)
+    if _RUN.search(word):
+        twice = _RUN.sub(r"\1\1", word)
+        word = twice if twice in vocabulary.known else _RUN.sub(r"\1", word)
+    return vocabulary.spellings.get(word, (word,))
+
+
+def _paired(words: list[str], pairs: Mapping[tuple[str, str], str]) -> list[str]:
+    joined: list[str] = []
+    for word in words:
+        one = pairs.get((joined[-1], word)) if joined else None
+        if one is None:
+            joined.append(word)
+        else:
+            joined[-1] = one
+    return joined
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One place of a pattern: a set of words, or a gap of at most `gap` words when the set is empty."""
+
+    words: frozenset[str]
+    gap: int = 0
+    optional: bool = False
+
+
+Pattern: TypeAlias = tuple[Place, ...]
+
+
+def pattern(source: str, sets: Mapping[str, Sequence[str]]) -> Pattern:
+    """Reads one line of the rules; raises KeyError for an unknown set."""
+    return tuple(_place(part, sets) for part in source.split())
+
+
+def _place(part: str, sets: Mapping[str, Sequence[str]]) -> Place:
+    if part in _GAPS:
+        return Place(frozenset(), gap=_GAPS[part])
+    choices = part.removeprefix("?").split("|")
+    words = [word for one in choices for word in (sets[one[1:]] if one.startswith("$") else [one])]
+    return Place(frozenset(words), optional=part.startswith("?"))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a pattern matched, and the words that its gaps took in."""
+
+    start: int
+    end: int
+    passed: tuple[str, ...] = ()
+
+
+def match(places: Pattern, words: Sequence[str], at: int) -> Span | None:
+    """The match of a pattern that begins exactly at `at`, with the shortest gaps.
+
+    A pair (place, word) that failed once is not tried again, so the work is at most places times the pattern's reach.
+    """
+    passed: list[str] = []
+    end = _walk(places, words, (0, at), passed, set())
+    return None if end is None else Span(at, end, tuple(passed))
+
+
+def _walk(
+    places: Pattern, words: Sequence[str], state: tuple[int, int], passed: list[str], failed: set[tuple[int, int]]
+) -> int | None:
+    index, at = state
+    if index == len(places):
+        return at
+    if state in failed:
+        return None
+    place = places[index]
+    steps = _across(place, words, at) if place.gap else _onto(place, words, at)
+    for forward, stop in steps:
+        end = _walk(places, words, (index + forward, stop), passed, failed)
+        if end is not None:
+            passed[:0] = words[at:stop] if place.gap else ()
+            return end
+    failed.add(state)
+    return None
+
+
+def _onto(place: Place, words: Sequence[str], at: int) -> Iterator[tuple[int, int]]:
+    if at < len(words) and words[at] in place.words:
+        yield 1, at + 1
+    if place.optional:
+        yield 1, at
+
+
+def _across(place: Place, words: Sequence[str], at: int) -> Iterator[tuple[int, int]]:
+    for stop in range(at, min(at + place.gap, len(words)) + 1):
+        if stop > at and words[stop - 1] == BOUNDARY:
+            return
+        yield 1, stop
+
+
+class Index(Generic[T]):
+    """Patterns with what they stand for, found in a text by their rarest place first."""
+
+    def __init__(self, entries: Sequence[tuple[Pattern, T]]) -> None:
+        frequency: dict[str, int] = {}
+        for places, _ in entries:
+            for place in places:
+                for word in place.words:
+                    frequency[word] = frequency.get(word, 0) + 1
+        self._by_key: dict[str, list[int]] = {}
+        self._entries = entries
+        for number, (places, _) in enumerate(entries):
+            required = [place.words for place in places if place.words and not place.optional]
+            for word in min(required, key=_weight(frequency)):
+                self._by_key.setdefault(word, []).append(number)
+
+    def find(self, words: Sequence[str]) -> Iterator[tuple[Span, T]]:
+        """All matches, at most one for each pattern and first word."""
+        where: dict[str, list[int]] = {}
+        for position, word in enumerate(words):
+            where.setdefault(word, []).append(position)
+        candidates = {number for word in where for number in self._by_key.get(word, ())}
+        for number in sorted(candidates):
+            places, meaning = self._entries[number]
+            for at in sorted(position for word in places[0].words & where.keys() for position in where[word]):
+                span = match(places, words, at)
+                if span:
+                    yield span, meaning
+
+
+def _weight(frequency: Mapping[str, int]) -> Callable[[frozenset[str]], int]:
+    return lambda words: sum(frequency[word] for word in words)
+
+
+def vocabulary(spellings: Mapping[str, str], pairs: Mapping[str, str], known: frozenset[str]) -> Vocabulary:
+    """The vocabulary of a rules file: `{"gonna": "going to"}`, `{"i am": "im"}`."""
+    split = {word: tuple(form.split()) for word, form in spellings.items()}
+    return Vocabulary(split, {_two(pair): one for pair, one in pairs.items()}, known)
+
+
+def _two(pair: str) -> tuple[str, str]:
+    first, second = pair.split()
+    return first, second
