@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
 from pathlib import Path
 
 import psycopg
@@ -74,9 +75,6 @@ async def test_a_path_too_long_for_a_socket_gets_a_private_temporary_one(data_di
 async def test_what_a_dead_owner_left_does_not_hinder_a_start(data_dir: Path) -> None:
     async with embedded(data_dir):
         pass
-    stranger = f"{os.getpid()}\n{data_dir / 'pgdata'}\n1\n5432\n{data_dir / 's'}\n\n\nready\n"
-    (data_dir / "pgdata" / "postmaster.pid").write_text(stranger)
-    (data_dir / "s" / ".s.PGSQL.5432.lock").write_text(stranger)
     (data_dir / "s" / ".s.PGSQL.5432").touch()
     (data_dir / "server.json").write_text('{"pid": 1, "admin_url": "postgresql:///nowhere", "socket_dir": "/nowhere"}')
     async with embedded(data_dir) as server:
@@ -86,6 +84,23 @@ async def test_what_a_dead_owner_left_does_not_hinder_a_start(data_dir: Path) ->
     (data_dir / "pgdata-half").mkdir()
     async with embedded(data_dir) as server:
         assert server.owner
+    assert not (data_dir / "pgdata-half").exists()
+
+
+async def test_a_lock_file_whose_process_number_went_to_a_stranger_does_not_hinder_a_start(data_dir: Path) -> None:
+    async with embedded(data_dir):
+        pass
+    # PostgreSQL itself respects a living process of its own account that is not its parent.
+    uid = (data_dir / "pgdata").stat().st_uid
+    account = {"user": uid, "extra_groups": ()} if ROOT else {}
+    with subprocess.Popen(["sleep", "300"], cwd="/", **account) as stranger:  # type: ignore[call-overload]
+        written = f"{stranger.pid}\n{data_dir / 'pgdata'}\n1\n5432\n{data_dir / 's'}\n\n\nready\n"
+        (data_dir / "pgdata" / "postmaster.pid").write_text(written)
+        (data_dir / "s" / ".s.PGSQL.5432.lock").write_text(written)
+        async with embedded(data_dir) as server:
+            assert server.owner
+        assert stranger.poll() is None, "nobody stopped it"
+        stranger.kill()
 
 
 async def test_a_cluster_of_another_version_is_refused_in_one_line(data_dir: Path) -> None:

@@ -21,6 +21,7 @@ import pytest
 
 import oneiro
 from oneiro.database.embedded import Server, embedded
+from oneiro.database.ownership import try_lock
 
 WAIT_SECONDS = 30.0
 
@@ -273,8 +274,12 @@ def test_processes_that_start_at_once_make_one_server(data_dir: Path) -> None:
 def test_the_next_owner_waits_for_the_end_of_a_killed_ones_server(data_dir: Path) -> None:
     with running(data_dir) as first:
         query(first.said["admin_url"], "CREATE TABLE kept AS SELECT 'the lake' AS dream")
-        pid = postmaster_pid(data_dir)
-        first.process.kill()
+        pid, watchdog = postmaster_pid(data_dir), watchdog_pid(data_dir)
+        os.kill(watchdog, signal.SIGSTOP)
+        first.kill(signal.SIGKILL)
+        assert alive(pid)
+        assert try_lock(data_dir) is None, "the watchdog still holds it"
+        os.kill(watchdog, signal.SIGCONT)
         with running(data_dir) as second:
             assert second.said["owner"]
             assert not alive(pid)

@@ -110,15 +110,15 @@ class Cluster:
 
         Raises SetupError for a cluster of another major version, a full disk and a failed initdb.
         """
+        home = self.pgdata.parent
+        for half_made in home.glob("pgdata-*"):
+            shutil.rmtree(half_made, ignore_errors=True)
         version_file = self.pgdata / "PG_VERSION"
         if version_file.exists():
             self._compare(version_file.read_text().strip())
             return
         if self.pgdata.exists():
             raise SetupError(f"{self.pgdata} exists but is no PostgreSQL data directory: move it away.")
-        home = self.pgdata.parent
-        for leftover in home.glob("pgdata-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
         if shutil.disk_usage(home).free < FREE_BYTES:
             raise SetupError(f"The disk of {home} is full: a new database needs {FREE_BYTES // 1024**2} MB.")
         fresh = Path(tempfile.mkdtemp(prefix="pgdata-", dir=home))
