@@ -66,7 +66,7 @@ async def test_a_server_token_stands_for_no_dreamer() -> None:
         signed(sub="42"),
         signed(sub=None),
         jwt.encode({"sub": str(uuid4()), "aud": "authenticated", "exp": NOW + HOUR}, "another secret " * 3, "HS256"),
-        jwt.encode({"sub": str(uuid4()), "aud": "authenticated", "exp": NOW + HOUR}, None, "none"),
+        jwt.encode({"sub": str(uuid4()), "aud": "authenticated", "exp": NOW + HOUR}, "", "none"),
         jwt.encode({"role": "service_role", "exp": NOW + HOUR}, "another secret " * 3, "HS256"),
     ],
     ids=[

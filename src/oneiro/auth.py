@@ -48,7 +48,7 @@ class Keys(Protocol):
 class SharedSecret:
     """One secret for all tokens (HS256)."""
 
-    algorithms = ("HS256",)
+    algorithms: tuple[str, ...] = ("HS256",)
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
@@ -70,7 +70,7 @@ class KeySetUnavailable(OneiroError):
 class KeySet:
     """Keys from a JWKS address, kept in memory; an old set serves while the address is down."""
 
-    algorithms = ASYMMETRIC
+    algorithms: tuple[str, ...] = ASYMMETRIC
 
     def __init__(self, url: str, client: httpx.AsyncClient | None = None) -> None:
         self._url = url

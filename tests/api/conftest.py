@@ -14,9 +14,8 @@ from pydantic import SecretStr
 
 from oneiro.app import Surroundings, create_app
 from oneiro.auth import issue_token
-from oneiro.cli.listen import bind, listening
 from oneiro.database.pool import Database
-from oneiro.engine.app import create_engine
+from oneiro.engine.app import running
 from oneiro.engine.settings import EngineSettings
 from oneiro.interpreters.seed import load_seeds
 from oneiro.settings import Settings
@@ -27,9 +26,8 @@ SECRET = "a secret of at least thirty-two bytes"
 @pytest.fixture
 async def engine_url() -> AsyncIterator[str]:
     """An engine of this test's own, a hundred times as quick as a person."""
-    engine = create_engine(EngineSettings(guardrail=guardrail, speed=100))
-    async with listening(engine, bind("127.0.0.1", 0, what="the engine")) as served:
-        yield served.url
+    async with running(EngineSettings(guardrail=guardrail, speed=100)) as url:
+        yield url
 
 
 @pytest.fixture
@@ -108,7 +106,7 @@ def look(db_url: str) -> Look:
 
     async def rows(statement: str, *values: object) -> list[dict[str, object]]:
         async with await psycopg.AsyncConnection.connect(db_url, row_factory=dict_row) as conn:
-            cursor = await conn.execute(statement, values)  # type: ignore[call-overload]  # Written by the test.
+            cursor = await conn.execute(statement, values)
             found: list[dict[str, object]] = await cursor.fetchall()
             return found
 

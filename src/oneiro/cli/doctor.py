@@ -1,7 +1,7 @@
 """`oneiro doctor`: what the surroundings offer, and what to do about what is missing."""
 
 import asyncio
-import platform
+import platform as machine
 import shutil
 import socket
 import sys
@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 from rich.console import Console
 
 from oneiro import __version__
+from oneiro.app import utc_now
+from oneiro.breaker import CircuitBreaker
 from oneiro.database.binaries import find_binaries
 from oneiro.database.migrate import pending
-from oneiro.errors import SetupError
+from oneiro.errors import OneiroError, SetupError
+from oneiro.platform.elevenlabs import ElevenLabsPlatform
 from oneiro.settings import Settings, load_settings
 
 app = typer.Typer()
@@ -49,7 +51,7 @@ def doctor(
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
-    yield Finding("Oneiro", well=True, detail=f"{__version__} on Python {platform.python_version()}, {sys.platform}")
+    yield Finding("Oneiro", well=True, detail=f"{__version__} on Python {machine.python_version()}, {sys.platform}")
     if settings.database_url is None:
         yield from _embedded(settings)
     else:
@@ -61,7 +63,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
 
 def _embedded(settings: Settings) -> Iterator[Finding]:
     try:
-        yield Finding("PostgreSQL", well=True, detail=f"embedded, from {find_binaries(settings.postgres_bin).bin}")
+        yield Finding("PostgreSQL", well=True, detail=f"embedded, from {find_binaries(settings.postgres_bin).folder}")
     except SetupError as error:
         yield Finding("PostgreSQL", well=False, detail=str(error))
     there = "there" if settings.data_dir.exists() else "will be made"
@@ -97,13 +99,18 @@ async def _platform(settings: Settings) -> Finding:
     if settings.elevenlabs_api_key is None:
         detail = "no ELEVENLABS_API_KEY: up and talk run on the engine (demo)"
         return Finding("Platform", well=False, detail=detail, needed=False)
-    base = settings.elevenlabs_base_url or "https://api.elevenlabs.io"
-    headers = {"xi-api-key": settings.elevenlabs_api_key.get_secret_value()}
+    where = settings.elevenlabs_base_url or "ElevenLabs"
+    platform = ElevenLabsPlatform(
+        settings.elevenlabs_api_key.get_secret_value(),
+        base_url=settings.elevenlabs_base_url,
+        conversations=CircuitBreaker("conversations"),
+        provisioning=CircuitBreaker("agents"),
+        clock=utc_now,
+    )
     try:
-        async with httpx.AsyncClient(base_url=base, headers=headers, timeout=10.0) as client:
-            answer = await client.get("/v1/convai/agents", params={"page_size": 1})
-    except httpx.HTTPError as error:
-        return Finding("Platform", well=False, detail=f"{base} cannot be reached ({type(error).__name__})")
-    if answer.is_error:
-        return Finding("Platform", well=False, detail=f"{base} answers {answer.status_code}: is the key right?")
-    return Finding("Platform", well=True, detail=f"{base} accepts the key")
+        await platform.find_agent("oneiro-doctor")
+    except OneiroError as error:
+        return Finding("Platform", well=False, detail=f"{where}: {error.detail}")
+    finally:
+        await platform.close()
+    return Finding("Platform", well=True, detail=f"{where} accepts the key")

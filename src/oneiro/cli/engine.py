@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from oneiro.cli.listen import bind, listening
+from oneiro.cli.listen import bind
 from oneiro.cli.stack import engine_settings
-from oneiro.engine.app import create_engine
+from oneiro.engine.app import running
 from oneiro.logs import configure_logs
 from oneiro.settings import Settings, load_settings
 
@@ -33,7 +33,8 @@ async def _serve(settings: Settings, port: int, speed: float) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    sock = bind("127.0.0.1", port, what="the engine")
-    async with listening(create_engine(engine_settings(settings, speed)), sock) as served:
-        typer.echo(f"The engine listens on {served.url}")
+    # Looked at first for the one clear line; the engine binds the port itself.
+    bind("127.0.0.1", port, what="the engine").close()
+    async with running(engine_settings(settings, speed), port=port) as url:
+        typer.echo(f"The engine listens on {url}")
         await stop.wait()

@@ -51,7 +51,12 @@ def _read_line(loop: asyncio.AbstractEventLoop, waiting: "asyncio.Future[str]", 
     line = sys.stdin.readline()
     # The conversation may be over, and its loop with it, before the dreamer presses the key.
     if not loop.is_closed():
-        loop.call_soon_threadsafe(lambda: waiting.done() or waiting.set_result(line))
+        loop.call_soon_threadsafe(_settle, waiting, line)
+
+
+def _settle(waiting: "asyncio.Future[str]", line: str) -> None:
+    if not waiting.done():
+        waiting.set_result(line)
 
 
 class JsonScreen:

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from oneiro.app import Surroundings, create_app
-from oneiro.cli.listen import Listening, bind, listening
+from oneiro.cli.listen import bind, listening
 from oneiro.database.embedded import Server, embedded
 from oneiro.database.migrate import migrate
 from oneiro.database.pool import Database
-from oneiro.engine.app import create_engine
+from oneiro.engine.app import running
 from oneiro.engine.settings import EngineSettings, LlmEndpoint
 from oneiro.errors import SetupError
 from oneiro.interpreters.seed import load_seeds
@@ -117,16 +116,8 @@ def local_secret(data_dir: Path, *, make: bool = False) -> str:
 
 
 async def _with_engine(stack: AsyncExitStack, settings: Settings, speed: float) -> Settings:
-    sock = bind("127.0.0.1", 0, what="the engine")
-    stack.callback(sock.close)
-    engine: Listening = await stack.enter_async_context(_engine(settings, sock, speed))
-    return settings.model_copy(update={"elevenlabs_api_key": SecretStr(ENGINE_KEY), "elevenlabs_base_url": engine.url})
-
-
-@asynccontextmanager
-async def _engine(settings: Settings, sock: socket.socket, speed: float) -> AsyncIterator[Listening]:
-    async with listening(create_engine(engine_settings(settings, speed)), sock) as engine:
-        yield engine
+    url = await stack.enter_async_context(running(engine_settings(settings, speed)))
+    return settings.model_copy(update={"elevenlabs_api_key": SecretStr(ENGINE_KEY), "elevenlabs_base_url": url})
 
 
 def engine_settings(settings: Settings, speed: float = 1.0) -> EngineSettings:

@@ -7,12 +7,13 @@ from uuid import UUID
 from oneiro.auth import Identity
 from oneiro.conversations import store
 from oneiro.conversations.access import locked
+from oneiro.conversations.events import record
 from oneiro.conversations.models import NewMessage, Safety, Stored
 from oneiro.conversations.state import after
 from oneiro.database.pool import Connection, Database
 from oneiro.dreamers import store as dreamers
 from oneiro.errors import Conflict
-from oneiro.events import outbox
+from oneiro.events.models import EventType
 from oneiro.safety.cards import card
 from oneiro.safety.crisis import Tier, assess
 
@@ -39,25 +40,14 @@ class Ingest:
                 raise Conflict("The relay reports the lines of this conversation.", code="relay_reports")
             tier = _worst(checked, conversation.language)
             new = await store.insert_messages(conn, conversation_id, checked, now)
-            await self._record(conn, caller, conversation, new)
+            for message in new:
+                data = {"message_id": message.id, "sender": message.sender, "chars": message.chars, "session": 1}
+                await record(conn, conversation_id, caller.user_id, "conversation.message_received", data)
             if new:
                 await self._note(conn, caller, conversation, len(new), tier, now)
             region = await _region(conn, caller, now)
         shown = Safety(tier=tier.value, card=card(tier, region, conversation.language)) if tier.rank else None
         return Stored(stored=len(new), duplicates=len(messages) - len(new), safety=shown)
-
-    async def _record(
-        self, conn: Connection, caller: Identity, conversation: store.Locked, new: list[store.StoredMessage]
-    ) -> None:
-        for message in new:
-            await outbox.record(
-                conn,
-                "conversation.message_received",
-                entity_type="conversation",
-                entity_id=str(conversation.conversation_id),
-                data={"message_id": message.id, "sender": message.sender, "chars": message.chars, "session": 1},
-                user_id=caller.user_id,
-            )
 
     async def _note(
         self, conn: Connection, caller: Identity, conversation: store.Locked, stored: int, tier: Tier, now: datetime
@@ -65,14 +55,9 @@ class Ingest:
         highest = max(tier, Tier(conversation.safety_tier), key=lambda known: known.rank)
         await store.note_activity(conn, conversation.conversation_id, stored, highest.value, now)
         if tier in {Tier.passive_ideation, Tier.active_danger}:
-            await outbox.record(
-                conn,
-                "safety.escalated" if tier is Tier.active_danger else "safety.flagged",
-                entity_type="conversation",
-                entity_id=str(conversation.conversation_id),
-                data={"tier": tier.value, "conversation_id": str(conversation.conversation_id)},
-                user_id=caller.user_id,
-            )
+            event_type: EventType = "safety.escalated" if tier is Tier.active_danger else "safety.flagged"
+            data = {"tier": tier.value, "conversation_id": str(conversation.conversation_id)}
+            await record(conn, conversation.conversation_id, caller.user_id, event_type, data)
 
 
 def _worst(messages: list[NewMessage], language: str) -> Tier:

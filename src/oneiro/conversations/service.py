@@ -7,12 +7,12 @@ from uuid import UUID
 from oneiro.auth import Identity
 from oneiro.conversations import store
 from oneiro.conversations.access import locked, missing
+from oneiro.conversations.events import record
 from oneiro.conversations.models import Conversation, EndRequest, Message, Rating
 from oneiro.conversations.state import after
 from oneiro.database.pool import Connection, Database
 from oneiro.dreamwork.summary import summarise
 from oneiro.errors import Conflict
-from oneiro.events import outbox
 from oneiro.http import Cursor, ListOf, Page
 from oneiro.interpreters import store as interpreters
 
@@ -34,7 +34,7 @@ class Conversations:
             if conversation.elevenlabs_conversation_id is None:
                 session = await store.connect(conn, conversation_id, platform_id, self._clock())
                 data = {"session": session, "elevenlabs_conversation_id": platform_id}
-                await _record(conn, caller, conversation_id, "conversation.connected", data)
+                await record(conn, conversation_id, caller.user_id, "conversation.connected", data)
             return await _read(conn, caller, conversation_id)
 
     async def end(self, caller: Identity, conversation_id: UUID, request: EndRequest) -> Conversation:
@@ -50,7 +50,7 @@ class Conversations:
                 summary = request.summary or summarise(lines, name=name, seconds=seconds)
                 await store.end(conn, conversation_id, status, request.reason, summary, now)
                 data = {"reason": request.reason, "seconds": seconds, "messages": len(lines)}
-                await _record(conn, caller, conversation_id, "conversation.ended", data)
+                await record(conn, conversation_id, caller.user_id, "conversation.ended", data)
             return await _read(conn, caller, conversation_id)
 
     async def rate(self, caller: Identity, conversation_id: UUID, rating: Rating) -> Conversation:
@@ -58,7 +58,7 @@ class Conversations:
         async with self._db.as_service() as conn:
             await locked(conn, caller, conversation_id)
             if await store.rate(conn, conversation_id, rating.score, rating.comment):
-                await _record(conn, caller, conversation_id, "conversation.rated", {"score": rating.score})
+                await record(conn, conversation_id, caller.user_id, "conversation.rated", {"score": rating.score})
             return await _read(conn, caller, conversation_id)
 
     async def read(self, caller: Identity, conversation_id: UUID) -> Conversation:
@@ -92,16 +92,3 @@ async def _read(conn: Connection, caller: Identity, conversation_id: UUID) -> Co
     if conversation is None:
         raise missing()
     return conversation
-
-
-async def _record(
-    conn: Connection, caller: Identity, conversation_id: UUID, event_type: outbox.EventType, data: dict[str, object]
-) -> None:
-    await outbox.record(
-        conn,
-        event_type,
-        entity_type="conversation",
-        entity_id=str(conversation_id),
-        data=data,
-        user_id=caller.user_id,
-    )

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 from oneiro.auth import Identity
 from oneiro.conversations import store
+from oneiro.conversations.events import record
 from oneiro.conversations.models import Started, StartRequest, Transport
 from oneiro.conversations.state import after
 from oneiro.database.pool import Connection, Database
@@ -15,10 +16,10 @@ from oneiro.dreamers.models import Dreamer
 from oneiro.dreams import store as dreams
 from oneiro.dreams.models import Dream
 from oneiro.errors import Conflict, NotFound, OneiroError, SecurityError, ValidationError
-from oneiro.events import outbox
 from oneiro.idempotency.service import Once
 from oneiro.interpreters import store as interpreters
-from oneiro.interpreters.agents.service import Agents, Provisioned
+from oneiro.interpreters.agents.models import Provisioned
+from oneiro.interpreters.agents.service import Agents
 from oneiro.interpreters.models import Release
 from oneiro.interpreters.prompts import with_opening
 from oneiro.interpreters.variables import DreamMaterial, conversation_values
@@ -154,7 +155,7 @@ class Starts:
                 id=plan.conversation_id,
                 user_id=plan.dreamer.user_id,
                 interpreter_id=plan.release.interpreter_id,
-                dream_id=plan.dream and plan.dream.id,
+                dream_id=plan.request.dream_id,
                 transport=plan.transport,
                 text_only=plan.text_only,
                 language=plan.language,
@@ -170,7 +171,7 @@ class Starts:
             "release": plan.release.number,
             "transport": plan.transport,
         }
-        await _record(conn, plan, "conversation.requested", data)
+        await record(conn, plan.conversation_id, plan.dreamer.user_id, "conversation.requested", data)
 
     async def _reach(self, plan: _Plan) -> tuple[Provisioned, SignedUrl, int]:
         provisioned = await self._agents.ensure(plan.release, plan.language, plan.model)
@@ -207,29 +208,21 @@ class Starts:
             "upstream_calls": calls,
             "ms": provisioned.ms,
         }
-        await _record(conn, plan, "conversation.started", data)
-        await _record(conn, plan, "disclosure.given", {"disclosure": told.id})
+        await record(conn, plan.conversation_id, plan.dreamer.user_id, "conversation.started", data)
+        await record(conn, plan.conversation_id, plan.dreamer.user_id, "disclosure.given", {"disclosure": told.id})
         started = self._started(plan, provisioned, url, values, told)
         await once.keep(conn, started.model_dump(mode="json"))
         return started
 
     def _values(self, plan: _Plan, now: datetime) -> dict[str, str]:
-        dream = plan.dream and DreamMaterial(
-            text=plan.dream.content,
-            title=plan.dream.title,
-            symbols=plan.dream.symbols,
-            interpretation=plan.dream.interpretation,
-            interpretation_date=plan.dream.interpretation_date,
-        )
         values = conversation_values(
             conversation_id=str(plan.conversation_id),
             now=now,
             user_name=plan.dreamer.name,
-            dream=dream,
+            dream=_material(plan.dream) if plan.dream else None,
             remembered=plan.last_summary or "",
         )
-        kind = "follow_up" if plan.last_summary else "greeting"
-        return with_opening(plan.release.document, kind, values)
+        return with_opening(plan.release.document, "follow_up" if plan.last_summary else "greeting", values)
 
     def _started(
         self, plan: _Plan, provisioned: Provisioned, url: SignedUrl, values: dict[str, str], told: Disclosure
@@ -259,7 +252,7 @@ class Starts:
             held = await store.lock(conn, plan.dreamer.user_id, plan.conversation_id)
             if held is not None and held.status == "initializing":
                 await store.fail(conn, plan.conversation_id, code, self._clock())
-                await _record(conn, plan, "conversation.failed", {"code": code})
+                await record(conn, plan.conversation_id, plan.dreamer.user_id, "conversation.failed", {"code": code})
             await once.release(conn)
 
 
@@ -267,12 +260,11 @@ def _invalid(field: str, message: str) -> ValidationError:
     return ValidationError(f"{field} {message}.", errors=[{"field": field, "message": message}])
 
 
-async def _record(conn: Connection, plan: _Plan, event_type: outbox.EventType, data: dict[str, object]) -> None:
-    await outbox.record(
-        conn,
-        event_type,
-        entity_type="conversation",
-        entity_id=str(plan.conversation_id),
-        data=data,
-        user_id=plan.dreamer.user_id,
+def _material(dream: Dream) -> DreamMaterial:
+    return DreamMaterial(
+        text=dream.content,
+        title=dream.title,
+        symbols=dream.symbols,
+        interpretation=dream.interpretation,
+        interpretation_date=dream.interpretation_date,
     )
