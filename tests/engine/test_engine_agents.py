@@ -10,8 +10,8 @@ ONCE = {"max_retries": 0}
 
 
 async def make(sdk: AsyncElevenLabs, **agent: object) -> str:
-    created = await sdk.conversational_ai.agents.create(conversation_config={"agent": agent}, name="Carl")  # type: ignore[arg-type]
-    return created.agent_id
+    created = await sdk.conversational_ai.agents.create(conversation_config={"agent": agent}, name="Carl")
+    return str(created.agent_id)
 
 
 async def test_an_agent_comes_back_with_the_defaults_and_without_keys_the_platform_does_not_know(
@@ -22,7 +22,7 @@ async def test_an_agent_comes_back_with_the_defaults_and_without_keys_the_platfo
             "agent": {"first_message": "{{opening}}", "prompt": {"prompt": "Be kind.", "llm": "gpt-4o"}},
             "tts": {"stability": 0.85, "style": 0.3, "use_speaker_boost": True},
             "llm": {"model": "gpt-4o"},
-        },  # type: ignore[arg-type]
+        },
         name="Carl",
         tags=["oneiro"],
     )
@@ -49,7 +49,7 @@ async def test_a_patch_merges_and_leaves_the_old_version_readable(sdk: AsyncElev
     agents = sdk.conversational_ai.agents
     agent_id = await make(sdk, first_message="Hello.", prompt={"prompt": "Be kind.", "temperature": 0.7})
     before = await agents.get(agent_id)
-    await agents.update(agent_id, conversation_config={"agent": {"prompt": {"prompt": "Be brief."}}})  # type: ignore[arg-type]
+    await agents.update(agent_id, conversation_config={"agent": {"prompt": {"prompt": "Be brief."}}})
     after = await agents.get(agent_id)
     assert after.conversation_config.agent is not None
     assert after.conversation_config.agent.prompt is not None
@@ -85,7 +85,7 @@ async def test_the_pages_of_a_list_hold_every_agent_once_although_one_is_deleted
 async def test_a_list_is_filtered_by_name_and_tag(sdk: AsyncElevenLabs) -> None:
     agents = sdk.conversational_ai.agents
     for name, tag in (("Carl of the deep", "one"), ("Lakshmi", "one"), ("Carl", "two")):
-        await agents.create(conversation_config={}, name=name, tags=[tag])  # type: ignore[arg-type]
+        await agents.create(conversation_config={}, name=name, tags=[tag])
     assert {agent.name for agent in (await agents.list(search="carl")).agents} == {"Carl of the deep", "Carl"}
     assert {agent.name for agent in (await agents.list(tags=["one"])).agents} == {"Carl of the deep", "Lakshmi"}
 

@@ -48,7 +48,7 @@ async def test_a_dream_is_told_in_writing_and_the_conversation_is_kept(
         talk.conversation.start_session()
         assert talk.say(None) == "Good evening, Ada."
         assert talk.say(DREAM) != talk.say("The horse did not frighten me. I wanted to touch it.")
-        return talk.finish()
+        return str(talk.finish())
 
     conversation_id = await asyncio.to_thread(converse)
     assert [details.reason for details in talk.ended] == ["user"]
@@ -96,7 +96,7 @@ async def test_conversations_are_listed_by_page_and_filter_rated_and_deleted(
         talk = talk_with(engine_url, agent_id, requires_auth=True, user_id=user_id)
         talk.conversation.start_session()
         talk.say(None)
-        return talk.finish()
+        return str(talk.finish())
 
     made = [await asyncio.to_thread(converse, name) for name in ("ada", "bea", "ada")]
     first = await conversations.list(agent_id=agent_id, page_size=2)
@@ -123,7 +123,7 @@ async def test_a_version_named_in_the_signed_url_is_the_one_that_speaks(
     old = await sdk.conversational_ai.agents.get(agent_id)
     await sdk.conversational_ai.agents.update(
         agent_id,
-        conversation_config={"agent": {"first_message": "The second."}},  # type: ignore[arg-type]
+        conversation_config={"agent": {"first_message": "The second."}},
     )
     said = []
     for version_id in (old.version_id, None):

@@ -19,7 +19,7 @@ async def test_a_designed_voice_can_be_kept_settled_and_deleted(sdk: AsyncEleven
         voice_name="Lakshmi", voice_description=DESCRIPTION, generated_voice_id=preview.generated_voice_id
     )
     assert voice.labels == {"gender": "female"}
-    await sdk.voices.settings.update(voice.voice_id, request={"style": 0.3, "stability": 0.7})  # type: ignore[arg-type]
+    await sdk.voices.settings.update(voice.voice_id, request={"style": 0.3, "stability": 0.7})
     kept = await sdk.voices.get(voice.voice_id)
     assert kept.settings is not None
     assert (kept.settings.style, kept.settings.stability, kept.settings.similarity_boost) == (0.3, 0.7, 0.75)

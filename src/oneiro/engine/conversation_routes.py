@@ -50,7 +50,7 @@ class Wanted(Section):
             return False
         if self.termination_reasons and record.termination not in self.termination_reasons:
             return False
-        if self.call_successful and record.row()["call_successful"] != self.call_successful:
+        if self.call_successful and record.successful != self.call_successful:
             return False
         words = (self.search or "").casefold()
         return not words or any(words in line.message.casefold() for line in record.lines)

@@ -10,6 +10,8 @@ from oneiro.engine.problems import not_found
 
 MOST_CONVERSATIONS = 5_000
 MOST_LINES = 2_000
+MOST_SUMMARISED = 20_000
+"""Characters that a summary looks at."""
 MOST_RECORDED = 64 * 1024 * 1024
 """Bytes of recorded speech kept over all conversations; the oldest recording goes first."""
 Status = Literal["initiated", "in-progress", "processing", "done", "failed"]
@@ -87,6 +89,7 @@ class Record:
     rating: int | None = None
     comment: str | None = None
     opinion: str | None = None
+    summary: str | None = None
 
     def add(self, line: Line) -> None:
         """Keep a line; the oldest goes beyond the bound."""
@@ -111,22 +114,24 @@ class Record:
 
     @property
     def successful(self) -> str:
-        """Success when somebody spoke with the agent and no error ended it."""
+        """Success when somebody spoke with the agent and no error ended it; unknown before the end."""
+        if self.status != "done":
+            return "unknown"
         if self.error:
             return "failure"
         return "success" if self.count("user") else "unknown"
 
-    def summary_words(self) -> str:
-        """One sentence on what was brought up: the images found in the user's own lines."""
-        spoken = " ".join(line.message for line in self.lines if line.role == "user")
+    def summarise(self) -> None:
+        """Keep one sentence on what was brought up: the images found in the user's own lines."""
+        spoken = " ".join(line.message for line in self.lines if line.role == "user")[:MOST_SUMMARISED]
         images = list(dict.fromkeys(sighting.words for sighting in symbols.find(spoken)))[:5]
-        if not spoken:
-            return "Nothing was said to the agent."
-        return f"Images that came up: {', '.join(images)}." if images else "No dream image was named."
+        if images:
+            self.summary = f"Images that came up: {', '.join(images)}."
+        else:
+            self.summary = "No dream image was named." if spoken else "Nothing was said to the agent."
 
     def row(self) -> dict[str, Any]:
         """The conversation as a row of a list."""
-        done = self.status == "done"
         return {
             "agent_id": self.agent_id,
             "agent_name": self.agent_name,
@@ -140,8 +145,8 @@ class Record:
             "agent_message_count": self.count("agent"),
             "status": self.status,
             "termination_reason": self.termination,
-            "call_successful": self.successful if done else "unknown",
-            "transcript_summary": self.summary_words() if done else None,
+            "call_successful": self.successful,
+            "transcript_summary": self.summary,
             "main_language": self.language,
             "conversation_initiation_source": self.source,
             "rating": self.rating,
@@ -202,7 +207,7 @@ class Record:
             "evaluation_criteria_results": {},
             "data_collection_results": {},
             "call_successful": self.successful,
-            "transcript_summary": self.summary_words(),
+            "transcript_summary": self.summary,
             "call_summary_title": f"A conversation with {self.agent_name}",
         }
 

@@ -1,6 +1,7 @@
 """Whose turn it is: what was heard waits here, the agent answers one at a time, and may be interrupted."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
@@ -16,6 +17,7 @@ from oneiro.engine.sound import SoundFormat
 from oneiro.engine.state import Engine
 from oneiro.engine.turns import Brain
 
+log = logging.getLogger(__name__)
 MOST_WAITING = 16
 """Messages that wait for an answer; further ones are refused."""
 DEAF_AFTER = 1.5
@@ -121,7 +123,12 @@ class Floor:
                 self._told_deaf_at = self._voiced
                 await self._hold(self._deliver(_whole(CANNOT_HEAR), by=None))
             return ""
-        text = (await asyncio.to_thread(recogniser, utterance)).strip()
+        try:
+            text = (await asyncio.to_thread(recogniser, utterance)).strip()
+        except Exception as error:  # noqa: BLE001 - a recogniser is somebody else's code; its failure ends no conversation.
+            log.warning("engine.recogniser_failed", extra={"cause": type(error).__name__})
+            await self._send(protocol.error(1011, "asr_transcription_error", "The speech could not be recognised."))
+            return ""
         if text:
             await self._send(protocol.user_transcript(next(self._ids), text))
         return text

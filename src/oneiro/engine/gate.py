@@ -31,7 +31,8 @@ class Gate:
         headers = Headers(scope=scope)
         if not self._engine.accepts(headers.get("xi-api-key")) and not _keyless(scope):
             return Refusal(401, "invalid_api_key", "Invalid API key", "authentication_error")
-        if "transfer-encoding" in headers or int(headers.get("content-length", "0")) > MOST_BODY:
+        length = headers.get("content-length", "0")
+        if "transfer-encoding" in headers or not length.isdecimal() or int(length) > MOST_BODY:
             message = f"A body has at most {MOST_BODY} bytes and says how many."
             return Refusal(413, "request_too_large", message)
         return None

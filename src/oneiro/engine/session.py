@@ -96,7 +96,9 @@ class Session:
         ending = _outcome(done)
         last_words = self._opening.config.agent.max_conversation_duration_message
         if ending.error_type == "max_duration_exceeded" and last_words:
-            await asyncio.wait_for(self._floor.say(last_words), LAST_WORDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS):
+                    await self._floor.say(last_words)
         return ending
 
     def _stir(self) -> None:
@@ -185,7 +187,8 @@ class Session:
                 return Ending(1000, "Call ended due to silence")
             self._stirred.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stirred.wait(), min(latest, silent) - now)
+                async with asyncio.timeout(min(latest, silent) - now):
+                    await self._stirred.wait()
 
     async def _ping(self) -> Ending:
         """Ask from time to time how far away the client is."""

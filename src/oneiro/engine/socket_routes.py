@@ -182,8 +182,9 @@ def _finish(engine: Engine, record: Record, entry: Entry, ending: Ending) -> Non
 
 
 async def _wind_up(engine: Engine, record: Record, *, zero: bool) -> None:
+    record.summarise()
     record.status = "done"
     await deliver(engine, record)
     if zero:
         record.lines.clear()
-        record.client_data = {}
+        record.client_data, record.summary = {}, None

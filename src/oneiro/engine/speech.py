@@ -49,7 +49,8 @@ class Speech:
                 stderr=asyncio.subprocess.DEVNULL,
             )
             try:
-                spoken, _ = await asyncio.wait_for(process.communicate(text.encode()), PATIENCE)
+                async with asyncio.timeout(PATIENCE):
+                    spoken, _ = await process.communicate(text.encode())
             except TimeoutError:
                 return b""
             finally:
