@@ -289,10 +289,13 @@ def test_a_host_applications_misfits_are_listed_at_once_and_nothing_is_touched(s
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ("UPDATE messages SET sender = 'assistant'", "messages.sender: 6 rows are neither user nor interpreter"),
+        (
+            "UPDATE messages SET sender = 'assistant'",
+            "messages.sender has other values than user, interpreter in 6 rows",
+        ),
         (
             "ALTER TABLE conversations ADD COLUMN status text DEFAULT 'archived'",
-            "conversations.status: 6 rows are none of initializing, active, completed, failed",
+            "conversations.status has other values than initializing, active, completed, failed in 6 rows",
         ),
     ],
 )
@@ -300,3 +303,37 @@ def test_values_that_we_could_not_read_are_refused(host: str, change: str, compl
     rows(host, change)
     with pytest.raises(SetupError, match=complaint):
         migrate(host)
+
+
+def test_a_host_application_may_leave_columns_empty_that_we_read_as_filled(host: str) -> None:
+    rows(
+        host,
+        f"""
+        ALTER TABLE profiles ADD COLUMN language text;
+        ALTER TABLE conversations ALTER COLUMN interpreter_id DROP NOT NULL, ADD COLUMN status text,
+            ADD COLUMN metadata jsonb, ADD COLUMN last_activity_at timestamptz;
+        CREATE TABLE dreams (
+            id uuid PRIMARY KEY DEFAULT gen_random_uuid(), user_id uuid, content text, symbols text[],
+            created_at timestamptz DEFAULT now()
+        );
+        INSERT INTO dreams (user_id, content) VALUES ('{ANA}', 'A lamp under the lake');
+        """,
+    )
+    migrate(host)
+    later = f"""
+        INSERT INTO conversations (user_id, interpreter_id, metadata) VALUES ('{ANA}', NULL, NULL);
+        INSERT INTO dreams (user_id, symbols, created_at) VALUES ('{ANA}', NULL, NULL);
+        UPDATE profiles SET language = NULL;
+    """
+    for statement in ("SELECT 1", later):
+        rows(host, statement)
+        assert rows(host, "SELECT DISTINCT language FROM profiles") == [("en",)]
+        assert rows(host, "SELECT count(*) FROM dreams WHERE (symbols, content, created_at) IS NOT NULL") == rows(
+            host, "SELECT count(*) FROM dreams"
+        )
+        unread = "NOT ((interpreter_id, status, metadata, last_activity_at) IS NOT NULL)"
+        assert rows(host, f"SELECT count(*) FROM conversations WHERE {unread}") == [(0,)]
+    assert rows(host, "SELECT status, count(*) FROM conversations GROUP BY 1 ORDER BY 1") == [
+        ("completed", 6),
+        ("initializing", 1),
+    ]

@@ -23,7 +23,8 @@ $$;
 
 -- Closes a table to everyone but service_role: Supabase grants ALL on new tables of `public` to anon and authenticated.
 -- On a table that may be a host application's the policy has a name of its own.
-CREATE FUNCTION oneiro.close(closed regclass, policy text DEFAULT NULL) RETURNS void LANGUAGE plpgsql SET search_path = '' AS $$
+CREATE FUNCTION oneiro.close(closed regclass, policy text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     owned regclass;
 BEGIN
@@ -77,75 +78,78 @@ DECLARE
     ];
     misfits text;
     unfit bigint;
+    checked record;
+    filled record;
 BEGIN
     -- use: 'key' must be there; 'given' is always written, 'default' is left to its default, 'empty' may be NULL.
+    -- fallback: what stands for NULL in a column that we read as filled and the host application does not.
     CREATE TEMPORARY TABLE wanted ON COMMIT DROP AS
     SELECT * FROM (VALUES
-        ('profiles', 'user_id', 'uuid', 'key'),
-        ('profiles', 'name', 'text', 'empty'),
-        ('profiles', 'language', 'text', 'default'),
-        ('profiles', 'region', 'text', 'empty'),
-        ('profiles', 'birth_year', 'integer or smallint', 'empty'),
-        ('profiles', 'consents', 'jsonb', 'default'),
-        ('profiles', 'allowed_interpreters', 'text[]', 'empty'),
-        ('profiles', 'created_at', 'timestamp with time zone', 'default'),
-        ('profiles', 'updated_at', 'timestamp with time zone', 'default'),
-        ('dreams', 'id', 'uuid', 'key'),
-        ('dreams', 'user_id', 'uuid', 'key'),
-        ('dreams', 'title', 'text', 'empty'),
-        ('dreams', 'content', 'text', 'key'),
-        ('dreams', 'symbols', 'text[]', 'default'),
-        ('dreams', 'interpretation', 'text', 'empty'),
-        ('dreams', 'interpretation_date', 'timestamp with time zone', 'empty'),
-        ('dreams', 'status', 'text', 'default'),
-        ('dreams', 'source_conversation_id', 'uuid', 'empty'),
-        ('dreams', 'created_at', 'timestamp with time zone', 'default'),
-        ('dreams', 'updated_at', 'timestamp with time zone', 'default'),
-        ('conversations', 'id', 'uuid', 'key'),
-        ('conversations', 'user_id', 'uuid', 'key'),
-        ('conversations', 'interpreter_id', 'text', 'given'),
-        ('conversations', 'dream_id', 'uuid', 'empty'),
-        ('conversations', 'status', 'text', 'default'),
-        ('conversations', 'transport', 'text', 'empty'),
-        ('conversations', 'text_only', 'boolean', 'default'),
-        ('conversations', 'language', 'text', 'default'),
-        ('conversations', 'model', 'text', 'empty'),
-        ('conversations', 'priority', 'text', 'default'),
-        ('conversations', 'release_id', 'uuid', 'empty'),
-        ('conversations', 'arm_id', 'uuid', 'empty'),
-        ('conversations', 'agent_id', 'text', 'empty'),
-        ('conversations', 'elevenlabs_conversation_id', 'text', 'empty'),
-        ('conversations', 'prompt_sha256', 'text', 'empty'),
-        ('conversations', 'variable_names', 'text[]', 'default'),
-        ('conversations', 'upstream_calls', 'integer', 'default'),
-        ('conversations', 'started_at', 'timestamp with time zone', 'empty'),
-        ('conversations', 'ended_at', 'timestamp with time zone', 'empty'),
-        ('conversations', 'end_reason', 'text', 'empty'),
-        ('conversations', 'error_code', 'text', 'empty'),
-        ('conversations', 'expires_at', 'timestamp with time zone', 'empty'),
-        ('conversations', 'paused_at', 'timestamp with time zone', 'empty'),
-        ('conversations', 'last_activity_at', 'timestamp with time zone', 'default'),
-        ('conversations', 'summary', 'text', 'empty'),
-        ('conversations', 'rating', 'smallint or integer', 'empty'),
-        ('conversations', 'rating_comment', 'text', 'empty'),
-        ('conversations', 'connection_count', 'integer', 'default'),
-        ('conversations', 'message_count', 'integer', 'default'),
-        ('conversations', 'degraded', 'boolean', 'default'),
-        ('conversations', 'safety_tier', 'text', 'default'),
-        ('conversations', 'metadata', 'jsonb', 'default'),
-        ('conversations', 'created_at', 'timestamp with time zone', 'default'),
-        ('messages', 'id', 'uuid or bigint', 'key'),
-        ('messages', 'conversation_id', 'uuid', 'key'),
-        ('messages', 'event_id', 'text', 'given'),
-        ('messages', 'sender', 'text', 'key'),
-        ('messages', 'content', 'text', 'key'),
-        ('messages', 'original_content', 'text', 'empty'),
-        ('messages', 'occurred_at', 'timestamp with time zone', 'given'),
-        ('messages', 'session', 'integer', 'default'),
-        ('messages', 'metadata', 'jsonb', 'default'),
-        ('messages', 'ordinal', 'bigint', 'default'),
-        ('messages', 'created_at', 'timestamp with time zone', 'default')
-    ) AS columns (tab, col, type, use);
+        ('profiles', 'user_id', 'uuid', 'key', NULL),
+        ('profiles', 'name', 'text', 'empty', NULL),
+        ('profiles', 'language', 'text', 'default', $f$'en'$f$),
+        ('profiles', 'region', 'text', 'empty', NULL),
+        ('profiles', 'birth_year', 'integer or smallint', 'empty', NULL),
+        ('profiles', 'consents', 'jsonb', 'default', $f$'{"voice": false, "memory": false, "analytics": false}'$f$),
+        ('profiles', 'allowed_interpreters', 'text[]', 'empty', NULL),
+        ('profiles', 'created_at', 'timestamp with time zone', 'default', 'now()'),
+        ('profiles', 'updated_at', 'timestamp with time zone', 'default', 'now()'),
+        ('dreams', 'id', 'uuid', 'key', NULL),
+        ('dreams', 'user_id', 'uuid', 'key', NULL),
+        ('dreams', 'title', 'text', 'empty', NULL),
+        ('dreams', 'content', 'text', 'key', $f$''$f$),
+        ('dreams', 'symbols', 'text[]', 'default', $f$'{}'$f$),
+        ('dreams', 'interpretation', 'text', 'empty', NULL),
+        ('dreams', 'interpretation_date', 'timestamp with time zone', 'empty', NULL),
+        ('dreams', 'status', 'text', 'default', $f$'kept'$f$),
+        ('dreams', 'source_conversation_id', 'uuid', 'empty', NULL),
+        ('dreams', 'created_at', 'timestamp with time zone', 'default', 'now()'),
+        ('dreams', 'updated_at', 'timestamp with time zone', 'default', 'now()'),
+        ('conversations', 'id', 'uuid', 'key', NULL),
+        ('conversations', 'user_id', 'uuid', 'key', NULL),
+        ('conversations', 'interpreter_id', 'text', 'given', $f$''$f$),
+        ('conversations', 'dream_id', 'uuid', 'empty', NULL),
+        ('conversations', 'status', 'text', 'default', $f$'completed'$f$),
+        ('conversations', 'transport', 'text', 'empty', NULL),
+        ('conversations', 'text_only', 'boolean', 'default', 'false'),
+        ('conversations', 'language', 'text', 'default', $f$'en'$f$),
+        ('conversations', 'model', 'text', 'empty', NULL),
+        ('conversations', 'priority', 'text', 'default', $f$'normal'$f$),
+        ('conversations', 'release_id', 'uuid', 'empty', NULL),
+        ('conversations', 'arm_id', 'uuid', 'empty', NULL),
+        ('conversations', 'agent_id', 'text', 'empty', NULL),
+        ('conversations', 'elevenlabs_conversation_id', 'text', 'empty', NULL),
+        ('conversations', 'prompt_sha256', 'text', 'empty', NULL),
+        ('conversations', 'variable_names', 'text[]', 'default', $f$'{}'$f$),
+        ('conversations', 'upstream_calls', 'integer', 'default', '0'),
+        ('conversations', 'started_at', 'timestamp with time zone', 'empty', NULL),
+        ('conversations', 'ended_at', 'timestamp with time zone', 'empty', NULL),
+        ('conversations', 'end_reason', 'text', 'empty', NULL),
+        ('conversations', 'error_code', 'text', 'empty', NULL),
+        ('conversations', 'expires_at', 'timestamp with time zone', 'empty', NULL),
+        ('conversations', 'paused_at', 'timestamp with time zone', 'empty', NULL),
+        ('conversations', 'last_activity_at', 'timestamp with time zone', 'default', 'now()'),
+        ('conversations', 'summary', 'text', 'empty', NULL),
+        ('conversations', 'rating', 'smallint or integer', 'empty', NULL),
+        ('conversations', 'rating_comment', 'text', 'empty', NULL),
+        ('conversations', 'connection_count', 'integer', 'default', '0'),
+        ('conversations', 'message_count', 'integer', 'default', '0'),
+        ('conversations', 'degraded', 'boolean', 'default', 'false'),
+        ('conversations', 'safety_tier', 'text', 'default', $f$'none'$f$),
+        ('conversations', 'metadata', 'jsonb', 'default', $f$'{}'$f$),
+        ('conversations', 'created_at', 'timestamp with time zone', 'default', 'now()'),
+        ('messages', 'id', 'uuid or bigint', 'key', NULL),
+        ('messages', 'conversation_id', 'uuid', 'key', NULL),
+        ('messages', 'event_id', 'text', 'given', NULL),
+        ('messages', 'sender', 'text', 'key', NULL),
+        ('messages', 'content', 'text', 'key', $f$''$f$),
+        ('messages', 'original_content', 'text', 'empty', NULL),
+        ('messages', 'occurred_at', 'timestamp with time zone', 'given', NULL),
+        ('messages', 'session', 'integer', 'default', '1'),
+        ('messages', 'metadata', 'jsonb', 'default', $f$'{}'$f$),
+        ('messages', 'ordinal', 'bigint', 'default', '0'),
+        ('messages', 'created_at', 'timestamp with time zone', 'default', 'now()')
+    ) AS columns (tab, col, type, use, fallback);
 
     WITH host AS (
         SELECT c.oid, c.relname, c.relkind
@@ -193,36 +197,63 @@ BEGIN
         SELECT format('%s.%s is not unique', p.tab, p.col)
         FROM present AS p
         WHERE NOT p.is_unique
-            AND (p.tab, p.col) IN (('profiles', 'user_id'), ('dreams', 'id'), ('conversations', 'id'), ('messages', 'id'))
+            AND (p.tab, p.col) IN (
+                ('profiles', 'user_id'), ('dreams', 'id'), ('conversations', 'id'), ('messages', 'id')
+            )
     )
     SELECT string_agg(line, '; ' ORDER BY line) INTO misfits FROM problem;
 
-    IF misfits IS NULL AND EXISTS (
-        SELECT FROM information_schema.columns
-        WHERE table_schema = 'public' AND table_name = 'messages' AND column_name = 'sender'
-    ) THEN
-        SELECT count(*) INTO unfit FROM public.messages
-        WHERE sender IS NULL OR sender NOT IN ('user', 'interpreter');
-        IF unfit > 0 THEN
-            misfits := concat_ws('; ', misfits, format('messages.sender: %s rows are neither user nor interpreter', unfit));
-        END IF;
-    END IF;
-    IF EXISTS (
-        SELECT FROM information_schema.columns
-        WHERE table_schema = 'public' AND table_name = 'conversations' AND column_name = 'status'
-            AND data_type = 'text'
-    ) THEN
-        SELECT count(*) INTO unfit FROM public.conversations
-        WHERE status IS NULL OR status NOT IN ('initializing', 'active', 'completed', 'failed');
+    FOR checked IN
+        SELECT v.tab, v.col, v.allowed
+        FROM (VALUES
+            ('messages', 'sender', ARRAY['user', 'interpreter']),
+            ('conversations', 'status', ARRAY['initializing', 'active', 'completed', 'failed']),
+            ('conversations', 'transport', ARRAY['relay', 'direct']),
+            ('conversations', 'safety_tier', ARRAY['none', 'dream_content', 'passive_ideation', 'active_danger']),
+            ('dreams', 'status', ARRAY['draft', 'kept'])
+        ) AS v (tab, col, allowed)
+        JOIN pg_attribute AS a ON a.attrelid = to_regclass(v.tab) AND a.attname = v.col AND a.atttypid = 'text'::regtype
+    LOOP
+        EXECUTE format('SELECT count(*) FROM %I WHERE %I <> ALL ($1)', checked.tab, checked.col)
+            INTO unfit USING checked.allowed;
         IF unfit > 0 THEN
             misfits := concat_ws('; ', misfits, format(
-                'conversations.status: %s rows are none of initializing, active, completed, failed', unfit
+                '%s.%s has other values than %s in %s rows',
+                checked.tab, checked.col, array_to_string(checked.allowed, ', '), unfit
             ));
         END IF;
-    END IF;
+    END LOOP;
 
     IF misfits IS NOT NULL THEN
         RAISE EXCEPTION 'tables that exist already do not fit: %', misfits USING ERRCODE = 'datatype_mismatch';
     END IF;
+
+    -- A host application may go on writing NULL where it could; what is read then is our default.
+    FOR filled IN
+        SELECT
+            w.tab,
+            string_agg(format('%I = coalesce(%I, %s)', w.col, w.col, w.fallback), ', ') AS settings,
+            string_agg(format('%I IS NULL', w.col), ' OR ') AS gaps,
+            string_agg(format('ALTER COLUMN %I SET DEFAULT %s', w.col, w.fallback), ', ')
+                FILTER (WHERE NOT a.atthasdef) AS defaults,
+            string_agg(format('NEW.%I := coalesce(NEW.%I, %s);', w.col, w.col, w.fallback), ' ') AS assignments
+        FROM wanted AS w
+        JOIN pg_attribute AS a ON a.attrelid = to_regclass(w.tab) AND a.attname = w.col AND NOT a.attnotnull
+        WHERE w.fallback IS NOT NULL
+        GROUP BY w.tab
+    LOOP
+        EXECUTE format('UPDATE %I SET %s WHERE %s', filled.tab, filled.settings, filled.gaps);
+        IF filled.defaults IS NOT NULL THEN
+            EXECUTE format('ALTER TABLE %I %s', filled.tab, filled.defaults);
+        END IF;
+        EXECUTE format(
+            $f$
+            CREATE FUNCTION oneiro.%1$I() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS %2$L;
+            REVOKE ALL ON FUNCTION oneiro.%1$I() FROM PUBLIC;
+            CREATE TRIGGER oneiro_fill BEFORE INSERT OR UPDATE ON %3$I FOR EACH ROW EXECUTE FUNCTION oneiro.%1$I()
+            $f$,
+            'fill_' || filled.tab, format('BEGIN %s RETURN NEW; END', filled.assignments), filled.tab
+        );
+    END LOOP;
 END
 $$;

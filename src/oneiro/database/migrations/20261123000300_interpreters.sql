@@ -162,7 +162,8 @@ CREATE TABLE platform_agents (
 CREATE UNIQUE INDEX idx_platform_agents_live ON platform_agents (release_id, language, model, session_key)
     WHERE state IN ('provisioning', 'ready', 'drifted');
 CREATE INDEX idx_platform_agents_interpreter ON platform_agents (interpreter_id);
-CREATE INDEX idx_platform_agents_expiry ON platform_agents (expires_at) WHERE expires_at IS NOT NULL AND state <> 'retired';
+CREATE INDEX idx_platform_agents_expiry ON platform_agents (expires_at)
+    WHERE expires_at IS NOT NULL AND state <> 'retired';
 
 CREATE TABLE platform_voices (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -185,4 +186,5 @@ FROM unnest(ARRAY[
 
 -- Names and descriptions of active interpreters are public, as in the guide; personalities, voices and prompts are not.
 GRANT SELECT ON interpreter_configs TO anon, authenticated;
-CREATE POLICY interpreter_configs_public_read ON interpreter_configs FOR SELECT TO anon, authenticated USING (is_active);
+CREATE POLICY interpreter_configs_public_read ON interpreter_configs FOR SELECT TO anon, authenticated
+    USING (is_active);

@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS conversations (
     dream_id uuid REFERENCES dreams (id) ON DELETE SET NULL
 );
 ALTER TABLE conversations
-    ADD COLUMN IF NOT EXISTS interpreter_id text,
+    ADD COLUMN IF NOT EXISTS interpreter_id text NOT NULL DEFAULT '', -- '' where a host application named none
     ADD COLUMN IF NOT EXISTS dream_id uuid,
     -- 'completed' for the rows a host application has already; the default of new rows follows below.
     ADD COLUMN IF NOT EXISTS status text NOT NULL DEFAULT 'completed',

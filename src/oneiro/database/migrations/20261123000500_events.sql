@@ -16,7 +16,8 @@ CREATE TABLE system_events (
 );
 CREATE INDEX idx_system_events_type_time ON system_events (event_type, created_at);
 CREATE INDEX idx_system_events_unstamped ON system_events (seq) WHERE position IS NULL;
-CREATE INDEX idx_system_events_conversation ON system_events (conversation_id, position) WHERE conversation_id IS NOT NULL;
+CREATE INDEX idx_system_events_conversation ON system_events (conversation_id, position)
+    WHERE conversation_id IS NOT NULL;
 CREATE INDEX idx_system_events_user ON system_events (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX idx_system_events_time ON system_events (created_at);
 
