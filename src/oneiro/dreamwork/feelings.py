@@ -89,4 +89,6 @@ def find(text: str) -> list[Feeling]:
 
 
 def _spoken_of_self(before: tuple[Token, ...]) -> bool:
-    return any(token.lower in _SELF for token in before) and not any(token.lower in {"a", "the"} for token in before[-1:])
+    return any(token.lower in _SELF for token in before) and not any(
+        token.lower in {"a", "the"} for token in before[-1:]
+    )

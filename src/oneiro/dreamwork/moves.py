@@ -102,9 +102,26 @@ _RULES: tuple[tuple[Move, int, re.Pattern[str]], ...] = (
     (Move.denial, 3, _any(r"^\W*(?:no|nope|nah|not really|never|nothing)\W*$")),
 )  # fmt: skip
 
-_DREAMING = re.compile(r"\b(?:dreamt|dreamed|dream about|in (?:the|my) dream|i was|there was|we were|suddenly)\b", re.IGNORECASE)
+_DREAMING = re.compile(
+    r"\b(?:dreamt|dreamed|dream about|in (?:the|my) dream|i was|there was|we were|suddenly)\b", re.IGNORECASE
+)
 _SOFT = frozenset({Move.greeting, Move.thanks, Move.goodbye, Move.assent, Move.unsure, Move.forgot, Move.wellbeing})
-_KEY_RUNS = ("qwer", "wert", "asdf", "sdfg", "dfgh", "fghj", "ghjk", "hjkl", "zxcv", "xcvb", "cvbn", "uiop", "lkjh", "poiu")
+_KEY_RUNS = (
+    "qwer",
+    "wert",
+    "asdf",
+    "sdfg",
+    "dfgh",
+    "fghj",
+    "ghjk",
+    "hjkl",
+    "zxcv",
+    "xcvb",
+    "cvbn",
+    "uiop",
+    "lkjh",
+    "poiu",
+)
 _CLUSTER = re.compile(r"[bcdfghjklmnpqrstvwxz]{5,}|(.)\1{3,}", re.IGNORECASE)
 _SILENT = re.compile(r"^[\s.…,\-–—_*~!?]*$")
 _SILENCE_WORDS = re.compile(r"^\W*(?:silence|pause|no answer|inaudible|crickets)\W*$", re.IGNORECASE)
