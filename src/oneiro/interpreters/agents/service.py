@@ -1,0 +1,301 @@
+"""Provisioning: a release's agent is made once, read back, and then only looked up.
+
+The row is claimed in one transaction and finished in another; the platform is asked between them, never inside.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID, uuid4
+
+import structlog
+
+from oneiro.database.pool import Connection, Database
+from oneiro.errors import AgentCreationError, OneiroError, PlatformUnavailable
+from oneiro.events import outbox
+from oneiro.interpreters.agents import store
+from oneiro.interpreters.agents.models import AgentVoice, Draft, Patience, Provisioned, Tally
+from oneiro.interpreters.agents.spec import draft
+from oneiro.interpreters.agents.voices import Voices
+from oneiro.interpreters.models import Release
+from oneiro.platform.errors import PlatformLacks, PlatformRefused
+from oneiro.platform.port import PROTECTIONS, AgentSpec, VoicePlatform
+from oneiro.safety.protocol import CRISIS_PROTOCOL
+from oneiro.settings import Settings
+
+LEASE: Final = timedelta(seconds=60)
+"""Longer than finding, creating, reading back and deleting an agent may take together (four calls of 15 s)."""
+GRACE: Final = timedelta(days=1)
+"""An agent that was replaced may be in a conversation; it is deleted on the platform a day later."""
+SWEPT_AT_ONCE: Final = 20
+MOST_DRAFTS: Final = 512
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An agent that exists on the platform and may be used; `drift` names the fields that do not protect."""
+
+    agent_id: str
+    adopted: bool
+    drift: tuple[str, ...]
+
+
+class Agents:
+    """Agents of releases, whichever process made them; raises what `ensure` names, and `DatabaseUnavailable`."""
+
+    def __init__(
+        self, db: Database, platform: VoicePlatform, *, settings: Settings, clock: Callable[[], datetime]
+    ) -> None:
+        self._db = db
+        self._platform = platform
+        self._settings = settings
+        self._clock = clock
+        self._owner = uuid4().hex
+        self._since = clock()
+        self._drafts: dict[tuple[UUID, str, str], Draft] = {}
+        self._voices = Voices(db, platform, default_voice_id=settings.default_voice_id, owner=self._owner, clock=clock)
+
+    async def ensure(self, release: Release, language: str, model: str) -> Provisioned:
+        """The agent of this release: looked up when it is known, else made; of many callers one makes it.
+
+        Raises `PlatformUnavailable` (come again), `AgentCreationError` (refused, or without its protections) and
+        `ValidationError` (the release has no system prompt).
+        """
+        began, tally = time.perf_counter(), Tally()
+        wanted = self._draft(release, language, model)
+        agent_id, created = await self._known(wanted), False
+        if agent_id is None:
+            agent_id, created = await self._prepare(release, wanted, tally)
+        return Provisioned(agent_id, created, tally.count, _ms(began), wanted.prompt_sha256)
+
+    async def forget(self, agent_id: str) -> None:
+        """The platform does not know this agent any more: the next `ensure` makes a new one."""
+        async with self._db.as_service() as conn:
+            interpreter_id = await store.forget(conn, agent_id, self._clock())
+            if interpreter_id is not None:
+                await _retired(conn, agent_id, interpreter_id, "unknown_to_platform")
+
+    async def sweep(self) -> int:
+        """Delete on the platform what was replaced a day ago or has expired; how many went."""
+        now = self._clock()
+        async with self._db.as_service() as conn:
+            leaving = await store.leaving(
+                conn, before=now - GRACE, now=now, until=now + LEASE * SWEPT_AT_ONCE, limit=SWEPT_AT_ONCE
+            )
+        return sum([await self._delete(agent) for agent in leaving])
+
+    def _draft(self, release: Release, language: str, model: str) -> Draft:
+        key = (release.id, language, model)
+        known = self._drafts.get(key)
+        if known is None:
+            if len(self._drafts) >= MOST_DRAFTS:
+                self._drafts.clear()
+            known = self._drafts[key] = draft(
+                release,
+                language,
+                model,
+                protocol=CRISIS_PROTOCOL,
+                max_seconds=self._settings.max_call_seconds,
+                default_voice_id=self._settings.default_voice_id,
+            )
+        return known
+
+    async def _known(self, wanted: Draft, *, waited: bool = False) -> str | None:
+        """The ready agent's id; raises what befell whoever made it while we waited."""
+        now = self._clock()
+        async with self._db.as_service() as conn:
+            row = await store.live(conn, wanted, now)
+            if row is None:
+                return None
+            if row.agent_id is not None:
+                return None if await self._outdated(conn, row, wanted, now) else row.agent_id
+        if waited and row.free and row.error_code:
+            raise _failed_elsewhere(row.error_code)
+        return None
+
+    async def _outdated(self, conn: Connection, row: store.AgentRow, wanted: Draft, now: datetime) -> bool:
+        """Replace an agent that an earlier version of Oneiro made otherwise.
+
+        Only rows older than this process are replaced: while two versions run side by side, the older one leaves the
+        newer one's agents alone.
+        """
+        if row.config_sha256 == wanted.config_sha256 or row.created_at >= self._since:
+            return False
+        assert row.agent_id is not None
+        if await store.replace(conn, row.id, now):
+            await _retired(conn, row.agent_id, wanted.interpreter_id, "outdated")
+        return True
+
+    async def _prepare(self, release: Release, wanted: Draft, tally: Tally) -> tuple[str, bool]:
+        """Make the agent, or wait for whoever makes it; its id, and whether we made it."""
+        began = time.perf_counter()
+        # Before the claim, since designing a voice outlasts the lease; it has a lease of its own.
+        voice = await self._voice(release, wanted, tally, began)
+        patience = Patience()
+        while True:
+            now = self._clock()
+            async with self._db.as_service() as conn:
+                claim = await store.claim(conn, wanted, self._owner, now, now + LEASE)
+            if claim is not None:
+                agent_id = await self._work(wanted, voice, claim, tally, began)
+                if agent_id is not None:
+                    return agent_id, True
+            elif not await patience.pause():
+                raise PlatformUnavailable("The interpreter is still being prepared.", retry_after=5.0)
+            known = await self._known(wanted, waited=True)
+            if known is not None:
+                return known, False
+
+    async def _voice(self, release: Release, wanted: Draft, tally: Tally, began: float) -> AgentVoice:
+        try:
+            return await self._voices.of(release.document, tally)
+        except PlatformUnavailable as error:
+            async with self._db.as_service() as conn:
+                await _count_failure(conn, wanted, error, _ms(began))
+            raise
+
+    async def _work(
+        self, wanted: Draft, voice: AgentVoice, claim: store.Claim, tally: Tally, began: float
+    ) -> str | None:
+        """Make the agent under our lease; None when the lease was lost meanwhile."""
+        spec = replace(wanted.spec, voice_id=voice.voice_id, tag=_tag(claim.id))
+        try:
+            made = await self._make(wanted, spec, claim, tally)
+            finished = await self._finish(wanted, claim, made, voice, _ms(began))
+        except (PlatformRefused, PlatformLacks) as error:
+            failure = AgentCreationError(f"{spec.name}: {error.detail}", retryable=False)
+            await self._failed(wanted, claim, failure, _ms(began))
+            raise failure from error
+        except OneiroError as error:
+            await self._failed(wanted, claim, error, _ms(began))
+            raise
+        except BaseException:
+            async with self._db.as_service() as conn:
+                await store.free(conn, claim.id, self._owner, None)
+            raise
+        if finished:
+            return made.agent_id
+        # Whoever took the row over finds an agent by the same tag: it may be this very one, so it is left alone.
+        log.warning("agent.lease_lost", agent_id=made.agent_id, interpreter_id=wanted.interpreter_id)
+        return None
+
+    async def _make(self, wanted: Draft, spec: AgentSpec, claim: store.Claim, tally: Tally) -> _Made:
+        """Adopt the agent whose answer was lost, when it is as it should be, or create one and read it back."""
+        if claim.taken_over:
+            lost = await tally(self._platform.find_agent(spec.tag))
+            if lost is not None:
+                if not await tally(self._platform.drift(lost, spec)):
+                    return _Made(lost, adopted=True, drift=())
+                await tally(self._platform.delete_agent(lost))
+        agent_id = await tally(self._platform.create_agent(spec))
+        drift = await tally(self._platform.drift(agent_id, spec))
+        unprotected = [name for name in drift if name.startswith(PROTECTIONS)]
+        if unprotected:
+            await self._refuse(wanted, agent_id, drift, tally)
+            raise AgentCreationError(
+                f"{spec.name}: the platform did not keep {', '.join(unprotected)}; the agent is not used.",
+                retryable=False,
+            )
+        return _Made(agent_id, adopted=False, drift=drift)
+
+    async def _refuse(self, wanted: Draft, agent_id: str, drift: tuple[str, ...], tally: Tally) -> None:
+        """Record what the agent lacks and delete it; when that fails its tag leads to it at the next attempt."""
+        async with self._db.as_service() as conn:
+            await _drifted(conn, wanted, agent_id, drift, used=False)
+        try:
+            await tally(self._platform.delete_agent(agent_id))
+        except (PlatformUnavailable, PlatformRefused) as error:
+            log.warning("agent.cleanup_failed", agent_id=agent_id, code=error.code)
+
+    async def _finish(self, wanted: Draft, claim: store.Claim, made: _Made, voice: AgentVoice, ms: int) -> bool:
+        """Row, events and metric of an agent that is ready, in one transaction; False when the lease was lost."""
+        async with self._db.as_service() as conn:
+            ready = await store.ready(
+                conn,
+                claim.id,
+                self._owner,
+                agent_id=made.agent_id,
+                voice_id=voice.voice_id,
+                drift=made.drift,
+                now=self._clock(),
+            )
+            if not ready:
+                return False
+            data = {
+                **_about(wanted),
+                "ms": ms,
+                "adopted": made.adopted,
+                "voice": voice.source,
+                "ignored": list(voice.ignored),
+                "voice_error": voice.error_code,
+            }
+            await outbox.record(conn, "agent.provisioned", entity_type="agent", entity_id=made.agent_id, data=data)
+            if made.drift:
+                await _drifted(conn, wanted, made.agent_id, made.drift, used=True)
+            metadata = {"success": True, "from_cache": False, "voice_id": voice.voice_id}
+            await store.record_creation(conn, wanted.interpreter_id, agent_id=made.agent_id, ms=ms, metadata=metadata)
+        return True
+
+    async def _failed(self, wanted: Draft, claim: store.Claim, error: OneiroError, ms: int) -> None:
+        async with self._db.as_service() as conn:
+            await store.free(conn, claim.id, self._owner, error.code)
+            await _count_failure(conn, wanted, error, ms)
+
+    async def _delete(self, agent: store.Leaving) -> bool:
+        try:
+            await self._platform.delete_agent(agent.agent_id)
+        except (PlatformUnavailable, PlatformRefused) as error:
+            data = {"interpreter_id": agent.interpreter_id, "code": error.code}
+            async with self._db.as_service() as conn:
+                await outbox.record(
+                    conn, "agent.cleanup_failed", entity_type="agent", entity_id=agent.agent_id, data=data
+                )
+            return False
+        async with self._db.as_service() as conn:
+            await store.retired(conn, agent.id, self._clock())
+            await _retired(conn, agent.agent_id, agent.interpreter_id, "deleted")
+        return True
+
+
+def _tag(row_id: UUID) -> str:
+    """Names the agent of one row: a later row of the same release never adopts what was forgotten before."""
+    return f"oneiro-{row_id.hex}"
+
+
+def _ms(began: float) -> int:
+    return round((time.perf_counter() - began) * 1000)
+
+
+def _about(wanted: Draft) -> dict[str, object]:
+    return {
+        "interpreter_id": wanted.interpreter_id,
+        "release": wanted.release,
+        "language": wanted.language,
+        "model": wanted.model,
+    }
+
+
+def _failed_elsewhere(code: str) -> OneiroError:
+    """What befell the one we waited for, as our own error."""
+    if code == AgentCreationError.code:
+        return AgentCreationError("The interpreter could not be prepared: the platform refused it.", retryable=False)
+    return PlatformUnavailable("The interpreter could not be prepared just now.", retry_after=5.0)
+
+
+async def _count_failure(conn: Connection, wanted: Draft, error: OneiroError, ms: int) -> None:
+    metadata: dict[str, object] = {"success": False, "from_cache": False, "error": error.code}
+    await store.record_creation(conn, wanted.interpreter_id, agent_id=None, ms=ms, metadata=metadata)
+
+
+async def _drifted(conn: Connection, wanted: Draft, agent_id: str, fields: tuple[str, ...], *, used: bool) -> None:
+    data = {**_about(wanted), "fields": list(fields), "used": used}
+    await outbox.record(conn, "agent.drifted", entity_type="agent", entity_id=agent_id, data=data)
+
+
+async def _retired(conn: Connection, agent_id: str, interpreter_id: str, reason: str) -> None:
+    data = {"interpreter_id": interpreter_id, "reason": reason}
+    await outbox.record(conn, "agent.retired", entity_type="agent", entity_id=agent_id, data=data)

@@ -1,0 +1,276 @@
+"""Rows of `platform_agents` and `platform_voices`, and the guide's `agent_metrics` of creations.
+
+A row under a lease is work in progress; whoever finds the lease lapsed may take the row over.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import class_row, scalar_row
+from psycopg.types.json import Jsonb
+
+from oneiro.database.pool import Connection
+from oneiro.interpreters.agents.models import Draft
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    """The live row of a release, language and model; `agent_id` is set when it is ready."""
+
+    id: UUID
+    agent_id: str | None
+    config_sha256: str | None
+    created_at: datetime
+    error_code: str | None
+    free: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A row that is ours to work on; `taken_over`: somebody began and did not finish."""
+
+    id: UUID
+    taken_over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceRow:
+    """A voice that was designed (`voice_id`), refused (`error_code`) or is being designed."""
+
+    voice_id: str | None
+    error_code: str | None
+    free: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """An agent that is to be deleted on the platform."""
+
+    id: UUID
+    agent_id: str
+    interpreter_id: str
+
+
+async def live(conn: Connection, draft: Draft, now: datetime) -> AgentRow | None:
+    """The live row for the draft, if there is one: one read of its unique index."""
+    async with conn.cursor(row_factory=class_row(AgentRow)) as cursor:
+        await cursor.execute(
+            """
+            SELECT id, agent_id, config_sha256, created_at, error_code,
+                   state = 'provisioning' AND coalesce(lease_until <= %(now)s, true) AS free
+            FROM platform_agents
+            WHERE release_id = %(release_id)s AND language = %(language)s AND model = %(model)s
+              AND session_key = %(session_key)s AND state IN ('provisioning', 'ready', 'drifted')
+            """,
+            {**_identity(draft), "now": now},
+        )
+        return await cursor.fetchone()
+
+
+async def claim(conn: Connection, draft: Draft, owner: str, now: datetime, until: datetime) -> Claim | None:
+    """Take the row of the draft under our lease: a new one, or one whose lease has lapsed; else None."""
+    async with conn.cursor(row_factory=class_row(Claim)) as cursor:
+        # PostgreSQL gives a row that was inserted no xmax, and one that the conflict updated its own.
+        await cursor.execute(
+            """
+            INSERT INTO platform_agents AS mine (
+                interpreter_id, release_id, language, model, scope, session_key, expires_at,
+                config_sha256, lease_owner, lease_until, created_at
+            ) VALUES (
+                %(interpreter_id)s, %(release_id)s, %(language)s, %(model)s, %(scope)s, %(session_key)s,
+                %(expires_at)s, %(config_sha256)s, %(owner)s, %(until)s, %(now)s
+            )
+            ON CONFLICT (release_id, language, model, session_key) WHERE state IN ('provisioning', 'ready', 'drifted')
+            DO UPDATE SET lease_owner = excluded.lease_owner, lease_until = excluded.lease_until, error_code = NULL,
+                config_sha256 = excluded.config_sha256, created_at = excluded.created_at
+            WHERE mine.state = 'provisioning' AND coalesce(mine.lease_until <= %(now)s, true)
+            RETURNING mine.id, mine.xmax <> 0 AS taken_over
+            """,
+            {
+                **_identity(draft),
+                "interpreter_id": draft.interpreter_id,
+                "scope": "session" if draft.session_key else "release",
+                "expires_at": draft.expires_at,
+                "config_sha256": draft.config_sha256,
+                "owner": owner,
+                "until": until,
+                "now": now,
+            },
+        )
+        return await cursor.fetchone()
+
+
+async def ready(
+    conn: Connection,
+    row_id: UUID,
+    owner: str,
+    *,
+    agent_id: str,
+    voice_id: str,
+    drift: tuple[str, ...],
+    now: datetime,
+) -> bool:
+    """Mark our row as an agent that can be talked to; False when the lease is no longer ours."""
+    done = await conn.execute(
+        """
+        UPDATE platform_agents
+        SET state = CASE WHEN %(drift)s::jsonb = '[]' THEN 'ready' ELSE 'drifted' END,
+            agent_id = %(agent_id)s, voice_id = %(voice_id)s, drift = %(drift)s, error_code = NULL,
+            lease_owner = NULL, lease_until = NULL, verified_at = %(now)s
+        WHERE id = %(id)s AND state = 'provisioning' AND lease_owner = %(owner)s
+        """,
+        {
+            "id": row_id,
+            "owner": owner,
+            "agent_id": agent_id,
+            "voice_id": voice_id,
+            "drift": Jsonb(list(drift)),
+            "now": now,
+        },
+    )
+    return done.rowcount == 1
+
+
+async def free(conn: Connection, row_id: UUID, owner: str, error_code: str | None) -> None:
+    """Give our row back unfinished; it stays, so that the next one looks for what the platform may have made."""
+    await conn.execute(
+        """
+        UPDATE platform_agents SET lease_owner = NULL, lease_until = NULL, error_code = %s
+        WHERE id = %s AND state = 'provisioning' AND lease_owner = %s
+        """,
+        (error_code, row_id, owner),
+    )
+
+
+async def forget(conn: Connection, agent_id: str, now: datetime) -> str | None:
+    """Retire an agent that the platform no longer knows; its interpreter, or None when that was done already."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            """
+            UPDATE platform_agents SET state = 'retired', retired_at = %s
+            WHERE agent_id = %s AND state IN ('ready', 'drifted', 'retiring')
+            RETURNING interpreter_id
+            """,
+            (now, agent_id),
+        )
+        return await cursor.fetchone()
+
+
+async def replace(conn: Connection, row_id: UUID, now: datetime) -> bool:
+    """Take an outdated agent out of use, to be deleted later; False when somebody else did."""
+    done = await conn.execute(
+        """
+        UPDATE platform_agents SET state = 'retiring', retired_at = %s
+        WHERE id = %s AND state IN ('ready', 'drifted')
+        """,
+        (now, row_id),
+    )
+    return done.rowcount == 1
+
+
+async def leaving(conn: Connection, *, before: datetime, now: datetime, until: datetime, limit: int) -> list[Leaving]:
+    """Lease agents that were taken out of use before a time, or that have expired, for deletion."""
+    async with conn.cursor(row_factory=class_row(Leaving)) as cursor:
+        await cursor.execute(
+            """
+            UPDATE platform_agents
+            SET state = 'retiring', retired_at = coalesce(retired_at, %(now)s), lease_until = %(until)s
+            WHERE id IN (
+                SELECT id FROM platform_agents
+                WHERE agent_id IS NOT NULL AND coalesce(lease_until <= %(now)s, true)
+                  AND ((state = 'retiring' AND retired_at <= %(before)s)
+                       OR (state <> 'retired' AND expires_at <= %(before)s))
+                ORDER BY created_at LIMIT %(limit)s
+                FOR UPDATE SKIP LOCKED
+            )
+            RETURNING id, agent_id, interpreter_id
+            """,
+            {"before": before, "now": now, "until": until, "limit": limit},
+        )
+        return await cursor.fetchall()
+
+
+async def retired(conn: Connection, row_id: UUID, now: datetime) -> None:
+    """Note that the platform has deleted the agent."""
+    await conn.execute(
+        "UPDATE platform_agents SET state = 'retired', retired_at = %s, lease_until = NULL WHERE id = %s",
+        (now, row_id),
+    )
+
+
+async def voice(conn: Connection, description_sha256: str, now: datetime) -> VoiceRow | None:
+    """What is known of the voice of a description."""
+    async with conn.cursor(row_factory=class_row(VoiceRow)) as cursor:
+        await cursor.execute(
+            """
+            SELECT voice_id, error_code, voice_id IS NULL AND coalesce(lease_until <= %s, true) AS free
+            FROM platform_voices WHERE description_sha256 = %s
+            """,
+            (now, description_sha256),
+        )
+        return await cursor.fetchone()
+
+
+async def claim_voice(
+    conn: Connection, description_sha256: str, interpreter_id: str, owner: str, now: datetime, until: datetime
+) -> bool:
+    """Take the voice of a description under our lease, unless it exists or somebody works on it."""
+    done = await conn.execute(
+        """
+        INSERT INTO platform_voices AS mine (description_sha256, interpreter_id, lease_owner, lease_until, created_at)
+        VALUES (%(sha)s, %(interpreter_id)s, %(owner)s, %(until)s, %(now)s)
+        ON CONFLICT (description_sha256)
+        DO UPDATE SET lease_owner = excluded.lease_owner, lease_until = excluded.lease_until, error_code = NULL
+        WHERE mine.voice_id IS NULL AND coalesce(mine.lease_until <= %(now)s, true)
+        """,
+        {"sha": description_sha256, "interpreter_id": interpreter_id, "owner": owner, "until": until, "now": now},
+    )
+    return done.rowcount == 1
+
+
+async def voice_ready(conn: Connection, description_sha256: str, owner: str, voice_id: str) -> bool:
+    """Keep the voice that we designed; False when the lease is no longer ours."""
+    done = await conn.execute(
+        """
+        UPDATE platform_voices SET voice_id = %s, error_code = NULL, lease_owner = NULL, lease_until = NULL
+        WHERE description_sha256 = %s AND lease_owner = %s
+        """,
+        (voice_id, description_sha256, owner),
+    )
+    return done.rowcount == 1
+
+
+async def free_voice(
+    conn: Connection, description_sha256: str, owner: str, error_code: str | None, until: datetime | None
+) -> None:
+    """Give the voice back undesigned; it is not tried again before `until`."""
+    await conn.execute(
+        """
+        UPDATE platform_voices SET error_code = %s, lease_owner = NULL, lease_until = %s
+        WHERE description_sha256 = %s AND lease_owner = %s
+        """,
+        (error_code, until, description_sha256, owner),
+    )
+
+
+async def record_creation(
+    conn: Connection, interpreter_id: str, *, agent_id: str | None, ms: int, metadata: dict[str, object]
+) -> None:
+    """The guide's metric of a creation: its milliseconds, and in `metadata` success, voice_id, error."""
+    await conn.execute(
+        """
+        INSERT INTO agent_metrics (agent_id, interpreter_id, metric_type, metric_value, metadata)
+        VALUES (%s, %s, 'agent_creation', %s, %s)
+        """,
+        (agent_id, interpreter_id, ms, Jsonb(metadata)),
+    )
+
+
+def _identity(draft: Draft) -> dict[str, object]:
+    return {
+        "release_id": draft.release_id,
+        "language": draft.language,
+        "model": draft.model,
+        "session_key": draft.session_key,
+    }

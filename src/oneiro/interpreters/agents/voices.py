@@ -1,0 +1,123 @@
+"""The voice of an interpreter: configured, else designed once from its description, else the default one."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from oneiro.database.pool import Database
+from oneiro.errors import PlatformUnavailable
+from oneiro.events import outbox
+from oneiro.interpreters.agents import store
+from oneiro.interpreters.agents.models import AgentVoice, Patience, Tally
+from oneiro.interpreters.models import InterpreterDocument, Voice
+from oneiro.platform.errors import PlatformLacks, PlatformRefused
+from oneiro.platform.port import VoicePlatform, VoiceTuning
+
+LEASE: Final = timedelta(seconds=90)
+"""Longer than designing, keeping and tuning a voice may take together."""
+REFUSED_FOR: Final = timedelta(hours=1)
+"""A refused description is tried again after this, since a quota may have grown meanwhile."""
+SAMPLE: Final = (
+    "You were standing at the edge of the water, and it was quite still. Take your time; there is no hurry at all. "
+    "What was the first thing you felt when the surface began to move?"
+)
+"""What a new voice reads; the platform asks for 100 to 1000 characters."""
+OF_OWN_VOICES: Final = ("voice.style", "voice.use_speaker_boost")
+
+log = structlog.get_logger(__name__)
+
+
+class Voices:
+    """Finds the voice for a document; of several processes one designs it and the others wait."""
+
+    def __init__(
+        self,
+        db: Database,
+        platform: VoicePlatform,
+        *,
+        default_voice_id: str,
+        owner: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._db = db
+        self._platform = platform
+        self._default = default_voice_id
+        self._owner = owner
+        self._clock = clock
+
+    async def of(self, document: InterpreterDocument, tally: Tally) -> AgentVoice:
+        """The voice of this document; raises `PlatformUnavailable`.
+
+        A description that the platform refuses gives the default voice, with the reason in `error_code`.
+        """
+        voice = document.voice
+        if voice is not None and voice.voice_id:
+            return AgentVoice(voice.voice_id, "configured", OF_OWN_VOICES)
+        if voice is None or not voice.voice_description:
+            return AgentVoice(self._default, "default", OF_OWN_VOICES if voice else ())
+        sha = hashlib.sha256(voice.voice_description.encode()).hexdigest()
+        patience = Patience()
+        while True:
+            known = await self._known(sha)
+            if known is not None:
+                return known
+            if await self._claim(sha, document.id):
+                return await self._design(document, voice, voice.voice_description, sha, tally)
+            if not await patience.pause():
+                raise PlatformUnavailable("The interpreter's voice is still being made.", retry_after=10.0)
+
+    async def _known(self, sha: str) -> AgentVoice | None:
+        async with self._db.as_service() as conn:
+            row = await store.voice(conn, sha, self._clock())
+        if row is None or row.free:
+            return None
+        if row.voice_id is not None:
+            return AgentVoice(row.voice_id, "designed")
+        return self._instead(row.error_code) if row.error_code else None
+
+    async def _claim(self, sha: str, interpreter_id: str) -> bool:
+        now = self._clock()
+        async with self._db.as_service() as conn:
+            return await store.claim_voice(conn, sha, interpreter_id, self._owner, now, now + LEASE)
+
+    async def _design(
+        self, document: InterpreterDocument, voice: Voice, description: str, sha: str, tally: Tally
+    ) -> AgentVoice:
+        try:
+            voice_id = await tally(
+                self._platform.design_voice(name=document.name, description=description, sample=SAMPLE)
+            )
+        except (PlatformRefused, PlatformLacks) as error:
+            log.warning("voice.refused", interpreter_id=document.id, code=error.code)
+            await self._free(sha, error.code, self._clock() + REFUSED_FOR)
+            return self._instead(error.code)
+        except BaseException:
+            await self._free(sha, None, None)
+            raise
+        ignored = await self._tune(voice_id, voice, tally)
+        async with self._db.as_service() as conn:
+            if await store.voice_ready(conn, sha, self._owner, voice_id):
+                data = {"interpreter_id": document.id, "ignored": list(ignored)}
+                await outbox.record(conn, "voice.designed", entity_type="voice", entity_id=voice_id, data=data)
+        return AgentVoice(voice_id, "designed", ignored)
+
+    async def _tune(self, voice_id: str, voice: Voice, tally: Tally) -> tuple[str, ...]:
+        """Give the new voice its own settings; the names of those it did not take."""
+        tuning = VoiceTuning(voice.stability, voice.similarity_boost, voice.style, voice.use_speaker_boost)
+        try:
+            await tally(self._platform.tune_voice(voice_id, tuning))
+        except (PlatformUnavailable, PlatformRefused, PlatformLacks) as error:
+            # The voice speaks all the same, and designing it again would only make another one.
+            log.warning("voice.not_tuned", voice_id=voice_id, code=error.code)
+            return OF_OWN_VOICES
+        return ()
+
+    async def _free(self, sha: str, error_code: str | None, until: datetime | None) -> None:
+        async with self._db.as_service() as conn:
+            await store.free_voice(conn, sha, self._owner, error_code, until)
+
+    def _instead(self, error_code: str | None) -> AgentVoice:
+        return AgentVoice(self._default, "default", OF_OWN_VOICES, error_code)
