@@ -115,11 +115,9 @@ class Record:
     @property
     def successful(self) -> str:
         """Success when somebody spoke with the agent and no error ended it; unknown before the end."""
-        if self.status != "done":
-            return "unknown"
         if self.error:
             return "failure"
-        return "success" if self.count("user") else "unknown"
+        return "success" if self.status == "done" and self.count("user") else "unknown"
 
     def summarise(self) -> None:
         """Keep one sentence on what was brought up: the images found in the user's own lines."""
