@@ -1,0 +1,210 @@
+"""Agents on real PostgreSQL and the engine over HTTP, with two processes' worth of pools."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from oneiro.breaker import CircuitBreaker
+from oneiro.database.pool import Database
+from oneiro.engine.app import running
+from oneiro.engine.settings import EngineSettings
+from oneiro.interpreters.agents.service import Agents
+from oneiro.interpreters.models import InterpreterDocument, Release
+from oneiro.interpreters.releases import publish
+from oneiro.platform.elevenlabs import ElevenLabsPlatform
+from oneiro.platform.port import AgentSpec, SignedUrl, VoicePlatform, VoiceTuning
+from oneiro.settings import Settings
+
+KEY = "sk_test_of_nobody"
+DOCUMENT: dict[str, Any] = {
+    "id": "mara",
+    "name": "Mara",
+    "full_name": "Mara of the Marsh",
+    "description": "Listens to dreams of water.",
+    "personality": {"approach": "jungian", "conversation_style": {"response_length": "brief"}},
+    "prompts": [{"type": "system", "template": "You are {{ interpreter.name }}.\n{{ dream_context }}"}],
+}
+
+
+class Hand:
+    """A clock that moves when told."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **span: float) -> None:
+        self.now += timedelta(**span)
+
+
+@dataclass
+class Wire:
+    """The real platform, with a list of its calls and trouble that a test orders: before a call, or after it."""
+
+    inner: VoicePlatform
+    calls: list[str] = field(default_factory=list)
+    before: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    after: dict[str, Callable[[str], Awaitable[None]]] = field(default_factory=dict)
+
+    async def _begin(self, name: str) -> None:
+        self.calls.append(name)
+        if name in self.before:
+            await self.before[name]()
+
+    async def create_agent(self, spec: AgentSpec) -> str:
+        await self._begin("create_agent")
+        agent_id = await self.inner.create_agent(spec)
+        if "create_agent" in self.after:
+            await self.after["create_agent"](agent_id)
+        return agent_id
+
+    async def find_agent(self, tag: str) -> str | None:
+        await self._begin("find_agent")
+        return await self.inner.find_agent(tag)
+
+    async def drift(self, agent_id: str, spec: AgentSpec) -> tuple[str, ...]:
+        await self._begin("drift")
+        return await self.inner.drift(agent_id, spec)
+
+    async def delete_agent(self, agent_id: str) -> None:
+        await self._begin("delete_agent")
+        await self.inner.delete_agent(agent_id)
+
+    async def signed_url(self, agent_id: str) -> SignedUrl:
+        await self._begin("signed_url")
+        return await self.inner.signed_url(agent_id)
+
+    async def design_voice(self, *, name: str, description: str, sample: str) -> str:
+        await self._begin("design_voice")
+        return await self.inner.design_voice(name=name, description=description, sample=sample)
+
+    async def tune_voice(self, voice_id: str, tuning: VoiceTuning) -> None:
+        await self._begin("tune_voice")
+        await self.inner.tune_voice(voice_id, tuning)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+class Engine:
+    """What the engine holds, seen over HTTP."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        async with httpx.AsyncClient(base_url=self.url, headers={"xi-api-key": KEY}) as client:
+            return (await client.request(method, path, json=body)).raise_for_status().json()
+
+    async def agents(self) -> list[str]:
+        return [agent["agent_id"] for agent in (await self._ask("GET", "/v1/convai/agents"))["agents"]]
+
+    async def agent(self, agent_id: str) -> Any:
+        return await self._ask("GET", f"/v1/convai/agents/{agent_id}")
+
+    async def patch(self, agent_id: str, change: dict[str, Any]) -> None:
+        await self._ask("PATCH", f"/v1/convai/agents/{agent_id}", change)
+
+    async def forget_all(self) -> None:
+        for agent_id in await self.agents():
+            await self._ask("DELETE", f"/v1/convai/agents/{agent_id}")
+
+    async def designed_voices(self) -> list[Any]:
+        voices = (await self._ask("GET", "/v1/voices"))["voices"]
+        return [voice for voice in voices if voice["category"] == "generated"]
+
+
+class Rows:
+    """The tables, read past all rights."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def __call__(self, query: str) -> list[dict[str, Any]]:
+        async with await psycopg.AsyncConnection.connect(self._url, row_factory=dict_row) as conn:
+            return await (await conn.execute(query.encode())).fetchall()
+
+    async def events(self, event_type: str) -> list[dict[str, Any]]:
+        rows = await self(
+            f"SELECT entity_id, event_data FROM system_events WHERE event_type = '{event_type}' ORDER BY seq"
+        )
+        return [{"entity_id": row["entity_id"], **row["event_data"]} for row in rows]
+
+
+@pytest.fixture
+def hand() -> Hand:
+    return Hand()
+
+
+@pytest.fixture
+def rows(db_url: str) -> Rows:
+    return Rows(db_url)
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[Engine]:
+    async with running(EngineSettings(api_keys=frozenset({KEY}))) as url:
+        yield Engine(url)
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as opened:
+        yield opened
+
+
+@dataclass
+class Process:
+    """One process: its own pool, its own connections to the platform, its own idea of who it is."""
+
+    db: Database
+    wire: Wire
+    agents: Agents
+
+
+@pytest.fixture
+def process(service_url: str, engine: Engine, hand: Hand, stack: AsyncExitStack) -> Callable[..., Awaitable[Process]]:
+    async def start(**settings: Any) -> Process:
+        db = Database(service_url, max_size=4)
+        await db.open()
+        stack.push_async_callback(db.close)
+        platform = ElevenLabsPlatform(
+            KEY,
+            base_url=engine.url,
+            conversations=CircuitBreaker("conversations"),
+            provisioning=CircuitBreaker("agents"),
+            clock=hand,
+        )
+        stack.push_async_callback(platform.close)
+        wire = Wire(platform)
+        return Process(db, wire, Agents(db, wire, settings=Settings(**settings), clock=hand))
+
+    return start
+
+
+@pytest.fixture
+async def one(process: Callable[..., Awaitable[Process]]) -> Process:
+    return await process()
+
+
+@pytest.fixture
+def release_of(one: Process) -> Callable[..., Awaitable[Release]]:
+    async def make(**parts: Any) -> Release:
+        async with one.db.as_service() as conn:
+            return await publish(conn, InterpreterDocument.model_validate({**DOCUMENT, **parts}), created_by="test")
+
+    return make
+
+
+@pytest.fixture
+async def release(release_of: Callable[..., Awaitable[Release]]) -> Release:
+    return await release_of()
