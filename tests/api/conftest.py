@@ -8,7 +8,6 @@ import httpx
 import psycopg
 import pytest
 from fastapi import FastAPI
-from oneiro.safety.guardrail import guardrail
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 
@@ -18,6 +17,7 @@ from oneiro.database.pool import Database
 from oneiro.engine.app import running
 from oneiro.engine.settings import EngineSettings
 from oneiro.interpreters.seed import load_seeds
+from oneiro.safety.cards import guardrail
 from oneiro.settings import Settings
 
 SECRET = "a secret of at least thirty-two bytes"

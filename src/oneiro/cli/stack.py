@@ -20,7 +20,7 @@ from oneiro.engine.app import running
 from oneiro.engine.settings import EngineSettings, LlmEndpoint
 from oneiro.errors import SetupError
 from oneiro.interpreters.seed import load_seeds
-from oneiro.safety.guardrail import guardrail
+from oneiro.safety.cards import guardrail
 from oneiro.settings import Settings
 
 DATABASE = "oneiro"
