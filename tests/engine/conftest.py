@@ -72,15 +72,24 @@ class RawClient:
 Dial = Callable[..., Awaitable[RawClient]]
 
 
+@pytest.fixture(scope="session")
+async def stopping() -> AsyncIterator[list[asyncio.Task[None]]]:
+    """Engines on their way out: each takes a moment, and the next test need not wait for it."""
+    tasks: list[asyncio.Task[None]] = []
+    yield tasks
+    await asyncio.gather(*tasks)
+
+
 @pytest.fixture
-async def start() -> AsyncIterator[Start]:
+async def start(stopping: list[asyncio.Task[None]]) -> AsyncIterator[Start]:
     """Starts an engine with given settings; gives its URL."""
-    async with AsyncExitStack() as stack:
+    stack = AsyncExitStack()
 
-        async def start_engine(**settings: Any) -> str:
-            return await stack.enter_async_context(running(EngineSettings(**{"speed": FAST, **settings})))
+    async def start_engine(**settings: Any) -> str:
+        return await stack.enter_async_context(running(EngineSettings(**{"speed": FAST, **settings})))
 
-        yield start_engine
+    yield start_engine
+    stopping.append(asyncio.create_task(stack.aclose()))
 
 
 @pytest.fixture

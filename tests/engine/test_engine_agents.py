@@ -1,3 +1,5 @@
+import base64
+import json
 from collections.abc import Callable
 
 import httpx
@@ -134,7 +136,7 @@ async def test_a_bad_value_is_answered_with_its_place_and_not_with_itself(
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("agents?cursor=nonsense", 400), ("agents?page_size=101", 422), ("conversation/token", 404)]
+    ("path", "status"), [("agents?page_size=0", 422), ("agents?page_size=101", 422), ("conversation/token", 404)]
 )
 async def test_bad_requests_are_told_apart(engine_url: str, path: str, status: int) -> None:
     async with httpx.AsyncClient(headers={"xi-api-key": "k"}) as http:
@@ -143,10 +145,40 @@ async def test_bad_requests_are_told_apart(engine_url: str, path: str, status: i
     assert "detail" in response.json()
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"conversation_config":{"vad":{"x":NaN}}}',
+        '{"conversation_config":{},"workflow":{"x":1e999}}',
+        '{"conversation_config":{"agent":{"first_message":"\\ud800"}}}',
+        '{"conversation_config":{},"workflow":{"x":"\\udfff"}}',
+        '{"conversation_config":{},"workflow":' + '{"a":' * 3_000 + "1" + "}" * 3_001,
+        '{"conversation_config":[]}',
+        "[]",
+        "{",
+        "",
+    ],
+)
+async def test_a_body_that_could_not_be_given_back_is_refused(engine_url: str, body: str) -> None:
+    headers = {"xi-api-key": "k", "content-type": "application/json"}
+    async with httpx.AsyncClient(headers=headers) as http:
+        response = await http.post(f"{engine_url}/v1/convai/agents/create", content=body)
+    assert response.status_code in {400, 422}
+
+
 async def test_a_body_that_is_too_large_is_refused_unread(engine_url: str) -> None:
     async with httpx.AsyncClient(headers={"xi-api-key": "k"}) as http:
         response = await http.post(f"{engine_url}/v1/convai/agents/create", content=b" " * (2 * 1024 * 1024 + 1))
     assert response.status_code == 413
+
+
+@pytest.mark.parametrize("key", ["nonsense", [{}, "x"], ["a name", "x"], [1.5, "x"], 7, [1], {}])
+async def test_a_cursor_of_another_list_is_refused(sdk: AsyncElevenLabs, key: object) -> None:
+    await make(sdk)
+    cursor = base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
+    with pytest.raises(ApiError) as refusal:
+        await sdk.conversational_ai.agents.list(cursor=cursor)
+    assert refusal.value.status_code == 400
 
 
 async def test_the_models_are_listed(sdk: AsyncElevenLabs) -> None:

@@ -194,6 +194,8 @@ async def test_a_message_in_place_of_the_clients_data_is_answered(
         json.dumps({"type": "user_message", "text": "a" * 16_385}),
         '{"type":"conversation_initiation_client_data"}',
         '{"user_audio_chunk":"%%%"}',
+        '{"type":"user_message","text":"\\ud800 a bridge"}',
+        '{"type":"contextual_update","text":"x","more":NaN}',
         b"\x00\x01",
         "[" * 100_000,
     ],

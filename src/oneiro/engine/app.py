@@ -76,12 +76,14 @@ async def running(settings: EngineSettings, host: str = "127.0.0.1", port: int =
 
     Raises OSError when the address cannot be bound.
     """
-    listener = socket.create_server((host, port))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family)
     config = uvicorn.Config(
         create_engine(settings),
         ws="websockets-sansio",
         ws_max_size=protocol.MOST_FRAME,
         log_config=None,
+        log_level="warning",  # Below it uvicorn names addresses, and with them signatures.
         access_log=False,
         timeout_graceful_shutdown=5,
     )
@@ -89,7 +91,7 @@ async def running(settings: EngineSettings, host: str = "127.0.0.1", port: int =
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await server.ready.wait()
-        yield f"http://{host}:{listener.getsockname()[1]}"
+        yield f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         await serving

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from oneiro.engine.models import ConversationConfig, Name, Section
+from oneiro.engine.models import Body, ConversationConfig, Name, Section
 
 Days = Annotated[int, Field(ge=-1)]
 
@@ -154,7 +154,7 @@ class AgentDocument(Section):
     tags: Annotated[list[Name], Field(max_length=100)] = Field([])
 
 
-class AgentCreate(Section):
+class AgentCreate(Body):
     """Body of POST /v1/convai/agents/create; null means the default, as an absent key does."""
 
     conversation_config: ConversationConfig
@@ -164,7 +164,7 @@ class AgentCreate(Section):
     tags: Annotated[list[Name], Field(max_length=100)] | None = None
 
 
-class AgentPatch(Section):
+class AgentPatch(Body):
     """Body of PATCH /v1/convai/agents/{id}; only the keys that were sent change anything."""
 
     conversation_config: ConversationConfig | None = None
@@ -175,13 +175,13 @@ class AgentPatch(Section):
     version_description: str | None = None
 
 
-class Duplicate(Section):
+class Duplicate(Body):
     """Body of POST /v1/convai/agents/{id}/duplicate."""
 
     name: Name | None = None
 
 
-class Feedback(Section):
+class Feedback(Body):
     """Body of POST …/feedback: the Python client sends `feedback`, the JavaScript client `rating` and `comment`."""
 
     feedback: Annotated[str, Field(pattern="^(like|dislike)$")] | None = None

@@ -3,9 +3,10 @@
 Unknown keys are dropped and so do not come back when an agent is read (e.g. `tts.style`, `conversation_config.llm`).
 """
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from oneiro.engine.catalogue import LLMS, TTS_MODELS
 
@@ -36,7 +37,21 @@ def _known(names: tuple[str, ...]) -> AfterValidator:
 class Section(BaseModel):
     """A part of an agent: unknown keys are ignored."""
 
-    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+    model_config = ConfigDict(extra="ignore", protected_namespaces=(), allow_inf_nan=False)
+
+
+class Body(Section):
+    """A whole body: what JSON lets in and not out again (half a surrogate pair, NaN, infinity) is refused."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def must_go_back_out(cls, body: object) -> object:
+        """Raise ValueError when the body could not be sent back."""
+        try:
+            json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, RecursionError):
+            raise ValueError("The body holds a number or a character that does not exist") from None
+        return body
 
 
 class Prompt(Section):

@@ -17,8 +17,8 @@ def page(
 ) -> tuple[list[Item], str | None]:
     """The items after the cursor in the order of `key`, at most `size`, and the cursor of the next page."""
     ordered = sorted(items, key=key, reverse=descending)
-    if cursor:
-        last = _read(cursor)
+    if cursor and ordered:
+        last = _read(cursor, type(key(ordered[0])[0]))
         ordered = [item for item in ordered if _after(key(item), last, descending=descending)]
     shown = ordered[:size]
     return shown, _write(key(shown[-1])) if len(ordered) > size else None
@@ -32,10 +32,12 @@ def _write(key: Key) -> str:
     return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
 
 
-def _read(cursor: str) -> Key:
-    """The key in a cursor; a cursor that is not ours is refused."""
+def _read(cursor: str, kind: type[str | int]) -> Key:
+    """The key in a cursor; a cursor that is not of this list is refused."""
     try:
         head, tail = json.loads(base64.urlsafe_b64decode(cursor.encode()))
     except (ValueError, TypeError, binascii.Error):
         raise Refusal(400, "invalid_cursor", "The cursor is not valid.") from None
+    if type(head) is not kind:
+        raise Refusal(400, "invalid_cursor", "The cursor is that of another list.")
     return head, str(tail)

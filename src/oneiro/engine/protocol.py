@@ -143,11 +143,21 @@ def parse(text: str) -> ClientFrame:
         raise BadFrame("the frame is not an object")
     if "type" not in frame and "user_audio_chunk" in frame:
         frame["type"] = "user_audio_chunk"
+    else:
+        _must_go_back_out(frame)
     try:
         return _FRAMES.validate_python(frame)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         raise BadFrame(f"invalid frame: {first['type']}") from None
+
+
+def _must_go_back_out(frame: Frame) -> None:
+    """Refuse what JSON lets in and not out again: half a surrogate pair, NaN, infinity."""
+    try:
+        json.dumps(frame, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise BadFrame("the frame holds a number or a character that does not exist") from None
 
 
 def dump(frame: Frame) -> str:

@@ -75,7 +75,7 @@ class Brain:
             async for piece in self._stream(self._endpoint, text):
                 begun = True
                 yield piece
-        except (EndpointError, httpx.HTTPError, ValueError) as error:
+        except (EndpointError, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             log.warning("engine.llm_failed", extra={"cause": type(error).__name__, "mid_reply": begun})
             yield f" … {own}" if begun else own
         else:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from oneiro.engine.models import Flag, Section
+from oneiro.engine.models import Body, Flag
 from oneiro.engine.paging import page
 from oneiro.engine.problems import invalid
 from oneiro.engine.sound import wav
@@ -23,7 +23,7 @@ AUTO_TEXT = (
 """Read aloud when the caller asks us to choose the words; within the platform's 100 to 1000 characters."""
 
 
-class Design(Section):
+class Design(Body):
     """Body of text-to-voice design and create-previews."""
 
     voice_description: Annotated[str, Field(min_length=20, max_length=1000)]
@@ -33,7 +33,7 @@ class Design(Section):
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] | None = None
 
 
-class KeepVoice(Section):
+class KeepVoice(Body):
     """Body of POST /v1/text-to-voice."""
 
     voice_name: Annotated[str, Field(min_length=1, max_length=100)]
