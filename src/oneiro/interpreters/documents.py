@@ -19,7 +19,6 @@ from oneiro.interpreters.models import (
     Part,
 )
 
-SCHEMA_ID = "https://oneiro.dev/schemas/interpreter.schema.json"
 _MAX_ERRORS = 50
 _MESSAGES = {
     "missing": "this is required",
@@ -102,7 +101,7 @@ def differences(before: Any, after: Any, path: yaml_text.Path = ()) -> list[dict
 def json_schema() -> dict[str, Any]:
     """The JSON Schema that lets an editor complete and check the YAML."""
     schema = InterpreterDocument.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def _by_prompt(key: str, before: Any, after: Any) -> tuple[Any, Any]:
@@ -178,6 +177,8 @@ def _data_path(loc: yaml_text.Path, data: Any) -> yaml_text.Path:
 
 def _message(detail: ErrorDetails, path: yaml_text.Path) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
+    if isinstance(detail["input"], str):  # Bounds behind another validator are reported without the word "string".
+        kind = {"too_long": "string_too_long", "too_short": "string_too_short"}.get(kind, kind)
     if kind == "extra_forbidden":
         return f"there is no such key here{_suggestion(path)}"
     if kind == "string_pattern_mismatch":

@@ -20,12 +20,13 @@ from oneiro.interpreters.models import MAX_ITEMS, InterpreterDocument, Prompt, P
 from oneiro.interpreters.variables import CONVERSATION, neutral, specimen
 
 MAX_OUTPUT_BYTES: Final = 64 * 1024
+MAX_EXPANDED_BYTES: Final = 64 * 1024
 MAX_COST: Final = 100_000
 MAX_DEPTH: Final = 40
 MAX_INCLUDES: Final = 3
 
 _TEXT_FILTERS = ("capitalize", "lower", "title", "trim", "upper")
-_FILTERS = (*_TEXT_FILTERS, "default", "join", "length")
+FILTERS = (*_TEXT_FILTERS, "default", "join", "length")
 _FILTER_SUBJECT: Mapping[str, Any] = {"default": object, "join": list, "length": (list, str)}
 _FILTER_VALUES: Mapping[str, Callable[[list[Any]], bool]] = {
     **dict.fromkeys((*_TEXT_FILTERS, "length"), lambda values: not values),
@@ -68,7 +69,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
         undefined=StrictUndefined, finalize=_text, trim_blocks=True, lstrip_blocks=True, autoescape=False, cache_size=0
     )
     environment.globals.clear()
-    environment.filters = {name: environment.filters[name] for name in _FILTERS}
+    environment.filters = {name: environment.filters[name] for name in FILTERS}
     environment.tests = {name: environment.tests[name] for name in _TESTS}
     return environment
 
@@ -77,13 +78,14 @@ _ENVIRONMENT: Final = _environment()
 _SPECIMEN: Final = specimen()
 
 
-@dataclass(frozen=True, slots=True)
 class Fault(Exception):
     """What is wrong with a template, and on which of its lines."""
 
-    prompt: Prompt
-    line: int
-    message: str
+    def __init__(self, prompt: Prompt, line: int | None, message: str) -> None:
+        super().__init__(message)
+        self.prompt = prompt
+        self.line = line or 1
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,7 @@ class _Check:
     def __init__(self, among: Sequence[Prompt], kind: PromptType) -> None:
         self._among = among
         self._kind = kind
+        self._bytes = 0
         self._cost = 0
         self._times = 1
         self._prompt: Prompt
@@ -183,6 +186,9 @@ class _Check:
 
     def prompt(self, prompt: Prompt, scope: Scope, trail: tuple[Prompt, ...]) -> list[nodes.Node]:
         """The checked body of a prompt, with its own variables around it."""
+        self._bytes += len(prompt.template.encode())
+        if self._bytes > MAX_EXPANDED_BYTES:
+            raise Fault(prompt, 1, f"has more than {MAX_EXPANDED_BYTES} bytes with its includes")
         outer = (getattr(self, "_prompt", prompt), self._trail)
         self._prompt, self._trail = prompt, (*trail, prompt)
         names, values = self._declared(prompt)
@@ -340,8 +346,8 @@ class _Check:
 
     def _filter(self, node: nodes.Filter, scope: Scope) -> Any:
         values = _plain_values(node)
-        if node.name not in _FILTERS or node.node is None:
-            raise self._fault(node, f"the filter {node.name} is not available; there are {', '.join(_FILTERS)}")
+        if node.name not in FILTERS or node.node is None:
+            raise self._fault(node, f"the filter {node.name} is not available; there are {', '.join(FILTERS)}")
         if values is None or not _FILTER_VALUES[node.name](values):
             raise self._fault(node, f"the filter {node.name} does not take these values")
         subject = self._expression(node.node, scope, "in a filter")
@@ -373,7 +379,8 @@ class _Check:
             raise self._fault(node, "takes too many steps: fewer or smaller loops and includes, please")
 
     def _fault(self, node: nodes.Node, message: str) -> Fault:
-        return Fault(self._prompt, node.lineno, message)
+        lines = (part.lineno for part, _ in _walk([node]))
+        return Fault(self._prompt, next(filter(None, lines), 1), message)
 
 
 def _plain_values(node: nodes.Filter) -> list[Any] | None:

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
@@ -17,20 +17,23 @@ from oneiro.interpreters.models import (
 )
 
 # Always sent, so that the platform never misses one; `opening` is rendered by us from `greeting` or `follow_up`.
-CONVERSATION: Final = (
-    "opening",
-    "dream_context",
-    "user_name",
-    "user_name_safe",
-    "symbols_list",
-    "interpretation_summary",
-    "formatted_date",
-    "current_date",
-    "conversation_id",
-    "has_dream",
-    "dream_title",
-    "last_time",
-)
+CONVERSATION: Final[Mapping[str, str]] = {
+    "opening": "the interpreter's first words, rendered from `greeting` or `follow_up`",
+    "dream_context": "the dream and what is remembered, between two fence lines; empty when there is nothing",
+    "user_name": 'the dreamer\'s name as she wrote it, on one line; "friend" when there is none',
+    "user_name_safe": 'the name\'s letters, marks, digits and emoji in any script, four words at most; else "friend"',
+    "symbols_list": 'the dream\'s symbols, joined with ", "; "various symbols" when there are none',
+    "interpretation_summary": (
+        "the dream's interpretation, its first sentence when it has over 300 characters; "
+        '"a meaningful dream interpretation" when there is none'
+    ),
+    "formatted_date": "the day of that interpretation, else today, as in 23 November 2026",
+    "current_date": "now, RFC 3339 in UTC",
+    "conversation_id": "the conversation's id",
+    "has_dream": '"yes" when a dream of the journal is told, else empty',
+    "dream_title": "that dream's title, 8 words at most, else empty",
+    "last_time": "what the last conversation was about, a noun phrase of 10 words at most, else empty",
+}
 FRIEND: Final = "friend"
 NO_SYMBOLS: Final = "various symbols"
 NO_INTERPRETATION: Final = "a meaningful dream interpretation"
