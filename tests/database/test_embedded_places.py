@@ -1,6 +1,7 @@
 """Directories, sockets, binaries and the log of an embedded server."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -75,6 +76,7 @@ async def test_a_path_too_long_for_a_socket_gets_a_private_temporary_one(data_di
 async def test_what_a_dead_owner_left_does_not_hinder_a_start(data_dir: Path) -> None:
     async with embedded(data_dir):
         pass
+    (data_dir / "s").mkdir()
     (data_dir / "s" / ".s.PGSQL.5432").touch()
     (data_dir / "server.json").write_text('{"pid": 1, "admin_url": "postgresql:///nowhere", "socket_dir": "/nowhere"}')
     async with embedded(data_dir) as server:
@@ -87,6 +89,18 @@ async def test_what_a_dead_owner_left_does_not_hinder_a_start(data_dir: Path) ->
     assert not (data_dir / "pgdata-half").exists()
 
 
+async def test_a_directory_with_the_name_of_a_temporary_one_keeps_everything(reachable_dir: Path) -> None:
+    home = reachable_dir / "oneiro-mine"
+    async with embedded(home):
+        pass
+    (home / "notes").touch()
+    for left in ("{}", json.dumps({"socket_dir": str(home)})):
+        (home / "server.json").write_text(left)
+        async with embedded(home) as server:
+            assert server.owner
+        assert {"notes", "pgdata"} <= {path.name for path in home.iterdir()}
+
+
 async def test_a_lock_file_whose_process_number_went_to_a_stranger_does_not_hinder_a_start(data_dir: Path) -> None:
     async with embedded(data_dir):
         pass
@@ -96,11 +110,14 @@ async def test_a_lock_file_whose_process_number_went_to_a_stranger_does_not_hind
     with subprocess.Popen(["sleep", "300"], cwd="/", **account) as stranger:  # type: ignore[call-overload]
         written = f"{stranger.pid}\n{data_dir / 'pgdata'}\n1\n5432\n{data_dir / 's'}\n\n\nready\n"
         (data_dir / "pgdata" / "postmaster.pid").write_text(written)
+        (data_dir / "s").mkdir()
         (data_dir / "s" / ".s.PGSQL.5432.lock").write_text(written)
-        async with embedded(data_dir) as server:
-            assert server.owner
-        assert stranger.poll() is None, "nobody stopped it"
-        stranger.kill()
+        try:
+            async with embedded(data_dir) as server:
+                assert server.owner
+            assert stranger.poll() is None, "nobody stopped it"
+        finally:
+            stranger.kill()
 
 
 async def test_a_cluster_of_another_version_is_refused_in_one_line(data_dir: Path) -> None:

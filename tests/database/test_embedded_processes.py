@@ -21,7 +21,9 @@ import pytest
 
 import oneiro
 from oneiro.database.embedded import Server, embedded
+from oneiro.database.migrate import migrate
 from oneiro.database.ownership import try_lock
+from oneiro.database.pool import Database, reachable
 
 WAIT_SECONDS = 30.0
 
@@ -325,6 +327,21 @@ async def test_a_postgresql_that_was_killed_is_started_again(data_dir: Path) -> 
         assert query(server.admin_url, "SELECT string_agg(dream, ';') FROM told") == "a door in the sea"
         pid = postmaster_pid(data_dir)
     assert not alive(pid)
+
+
+async def test_requests_recover_after_postgresql_was_killed(data_dir: Path) -> None:
+    async with embedded(data_dir, options={"fsync": "off"}) as server:
+        await asyncio.to_thread(migrate, server.admin_url)
+        database = Database(server.url("postgres", user="oneiro_service"))
+        await database.open()
+        pid = postmaster_pid(data_dir)
+        async with database.as_service() as one, database.as_service() as two:
+            for conn in (one, two):
+                await conn.execute("SELECT 1")
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.to_thread(until, partial(_restarted, server, data_dir, pid), "it takes queries again")
+        assert await reachable(database), "the pool drops its dead connections by itself"
+        await database.close()
 
 
 async def test_restarts_are_bounded_and_the_owner_is_told(data_dir: Path) -> None:

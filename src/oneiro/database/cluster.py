@@ -67,6 +67,14 @@ def choose_socket_dir(data_dir: Path, account: Account | None) -> Path:
     raise SetupError(f"{data_dir} is too long for a socket, and so is the temporary directory: set TMPDIR to /tmp.")
 
 
+def remove_socket_dir(directory: Path) -> None:
+    """Remove a temporary socket directory; anything that is not a server's own file stays, and so does its place."""
+    with suppress(OSError):
+        for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
+            (directory / name).unlink(missing_ok=True)
+        directory.rmdir()
+
+
 def _fits(directory: Path) -> bool:
     return len(os.fsencode(directory / f".s.PGSQL.{PORT}")) <= LONGEST_SOCKET_PATH
 

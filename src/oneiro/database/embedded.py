@@ -8,7 +8,6 @@ import asyncio
 import fcntl
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections import deque
@@ -23,7 +22,7 @@ import structlog
 
 from oneiro.database import watchdog
 from oneiro.database.binaries import find_binaries, within_reach
-from oneiro.database.cluster import PORT, SUPERUSER, Cluster, choose_socket_dir
+from oneiro.database.cluster import PORT, SUPERUSER, Cluster, choose_socket_dir, remove_socket_dir
 from oneiro.database.ownership import open_private, prepare_directory, server_account, try_lock
 from oneiro.errors import SetupError
 
@@ -204,9 +203,8 @@ class _Owner:
         """Stop a server that lost both its owner and its watchdog; remove what a dead owner left."""
         watchdog.stop(self._pgdata)
         url_file = self._data_dir / "server.json"
-        left = Path(_read_facts(url_file).get("socket_dir", self._data_dir))
-        if left.name.startswith("oneiro-"):
-            shutil.rmtree(left, ignore_errors=True)
+        if socket_dir := _read_facts(url_file).get("socket_dir"):
+            remove_socket_dir(Path(socket_dir))
         url_file.unlink(missing_ok=True)
 
     def _watch(self) -> None:
@@ -254,18 +252,18 @@ class _Owner:
 
     async def stop(self) -> None:
         """End supervision, PostgreSQL and the watchdog, in this order; then give the directory free."""
-        if self._supervision is not None:
-            self._supervision.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._supervision
-        if self._cluster is not None:
-            await self._cluster.stop()
-        self._dismiss_watchdog()
-        if self._server is not None:
-            self._server.withdraw()
-            if self._server.socket_dir.parent != self._data_dir:
-                shutil.rmtree(self._server.socket_dir, ignore_errors=True)
-        os.close(self._lock)
+        try:
+            if self._supervision is not None:
+                self._supervision.cancel()
+                await asyncio.wait([self._supervision])
+            if self._cluster is not None:
+                await self._cluster.stop()
+            self._dismiss_watchdog()
+            if self._server is not None:
+                self._server.withdraw()
+                remove_socket_dir(self._server.socket_dir)
+        finally:
+            os.close(self._lock)
 
     def _dismiss_watchdog(self) -> None:
         if self._watchdog is None or self._watchdog.stdin is None:
