@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from oneiro.errors import AgentCreationError, PlatformUnavailable, ValidationError
+from oneiro.interpreters.agents.models import session_key
 from oneiro.interpreters.models import Release
 from oneiro.platform.errors import PlatformLacks, PlatformRefused
 
@@ -290,7 +292,8 @@ async def test_drift_in_a_voice_is_recorded_and_the_agent_used(
     assert (row["state"], row["drift"]) == ("drifted", ["tts.speed"])
     [event] = await rows.events("agent.drifted")
     assert (event["entity_id"], event["fields"], event["used"]) == (made.agent_id, ["tts.speed"], True)
-    assert (await one.agents.ensure(release, "en", "gpt-4o")).agent_id == made.agent_id
+    again = await one.agents.ensure(release, "en", "gpt-4o")
+    assert (again.agent_id, again.drift) == (made.agent_id, made.drift) == (made.agent_id, ("tts.speed",))
 
 
 @pytest.mark.parametrize(
@@ -411,3 +414,35 @@ async def test_a_deletion_that_fails_is_recorded_and_tried_again(
     [event] = await rows.events("agent.cleanup_failed")
     assert (event["entity_id"], event["code"]) == (old.agent_id, "platform_unavailable")
     assert old.agent_id not in await engine.agents()
+
+
+async def test_a_session_has_an_agent_of_its_own_for_an_hour(
+    one: Any, release: Release, engine: Any, hand: Any, rows: Any
+) -> None:
+    dreamer, dream = uuid4(), uuid4()
+    shared = await one.agents.ensure(release, "en", "gpt-4o")
+
+    async def ensure(key: str) -> str:
+        agent_id: str = (await one.agents.ensure(release, "en", "gpt-4o", session_key=key)).agent_id
+        return agent_id
+
+    first = await ensure(session_key(dreamer, dream))
+    hand.forward(minutes=59)
+    assert await ensure(session_key(dreamer, dream)) == first
+    assert len({shared.agent_id, first, await ensure(session_key(dreamer, None))}) == 3
+    hand.forward(minutes=1)
+    second = await ensure(session_key(dreamer, dream))
+
+    assert second != first
+    [event] = await rows.events("agent.retired")
+    assert (event["entity_id"], event["reason"]) == (first, "expired")
+    hand.forward(days=2)
+    assert await one.agents.sweep() == 3
+    assert await engine.agents() == [shared.agent_id]
+
+
+def test_a_session_key_does_not_tell_who() -> None:
+    dreamer = uuid4()
+
+    assert str(dreamer) not in session_key(dreamer, None)
+    assert session_key(dreamer, None) != session_key(uuid4(), None)

@@ -1,6 +1,7 @@
 """What an agent is made for, what it shall be, and what came of it."""
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,13 +39,18 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Provisioned:
-    """An agent that can be talked to: `upstream_calls` and `ms` are what this request spent on it."""
+    """An agent that can be talked to.
+
+    `upstream_calls` and `ms` are what this request spent on it; `drift` names the fields that the platform gives
+    back otherwise than they were sent, none of which protects the dreamer.
+    """
 
     agent_id: str
     created: bool
     upstream_calls: int
     ms: int
     prompt_sha256: str
+    drift: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,11 @@ class AgentVoice:
     source: VoiceSource
     ignored: tuple[str, ...] = ()
     error_code: str | None = None
+
+
+def session_key(user_id: UUID, dream_id: UUID | None) -> str:
+    """Names one dreamer and dream without telling who, for an agent of their own (`ONEIRO_AGENT_SCOPE=session`)."""
+    return hashlib.sha256(f"{user_id}:{dream_id or 'general'}".encode()).hexdigest()
 
 
 class Tally:

@@ -29,6 +29,8 @@ LEASE: Final = timedelta(seconds=60)
 """Longer than finding, creating, reading back and deleting an agent may take together (four calls of 15 s)."""
 GRACE: Final = timedelta(days=1)
 """An agent that was replaced may be in a conversation; it is deleted on the platform a day later."""
+SESSION_LIFE: Final = timedelta(hours=1)
+"""How long an agent of one dreamer and dream is used again, as in the guide."""
 SWEPT_AT_ONCE: Final = 20
 MOST_DRAFTS: Final = 512
 
@@ -36,12 +38,12 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
-    """An agent that exists on the platform and may be used; `drift` names the fields that do not protect."""
+class _Agent:
+    """An agent that exists on the platform and may be used; `drift` names fields that do not protect."""
 
     agent_id: str
-    adopted: bool
-    drift: tuple[str, ...]
+    drift: tuple[str, ...] = ()
+    adopted: bool = False
 
 
 class Agents:
@@ -59,18 +61,21 @@ class Agents:
         self._drafts: dict[tuple[UUID, str, str], Draft] = {}
         self._voices = Voices(db, platform, default_voice_id=settings.default_voice_id, owner=self._owner, clock=clock)
 
-    async def ensure(self, release: Release, language: str, model: str) -> Provisioned:
+    async def ensure(self, release: Release, language: str, model: str, *, session_key: str = "") -> Provisioned:
         """The agent of this release: looked up when it is known, else made; of many callers one makes it.
 
-        Raises `PlatformUnavailable` (come again), `AgentCreationError` (refused, or without its protections) and
+        With a `session_key` it is an agent for that dreamer and dream alone, for an hour, as in the guide. Raises
+        `PlatformUnavailable` (come again), `AgentCreationError` (refused, or without its protections) and
         `ValidationError` (the release has no system prompt).
         """
         began, tally = time.perf_counter(), Tally()
         wanted = self._draft(release, language, model)
-        agent_id, created = await self._known(wanted), False
-        if agent_id is None:
-            agent_id, created = await self._prepare(release, wanted, tally)
-        return Provisioned(agent_id, created, tally.count, _ms(began), wanted.prompt_sha256)
+        if session_key:
+            wanted = replace(wanted, session_key=session_key, expires_at=self._clock() + SESSION_LIFE)
+        agent, created = await self._known(wanted), False
+        if agent is None:
+            agent, created = await self._prepare(release, wanted, tally)
+        return Provisioned(agent.agent_id, created, tally.count, _ms(began), wanted.prompt_sha256, agent.drift)
 
     async def forget(self, agent_id: str) -> None:
         """The platform does not know this agent any more: the next `ensure` makes a new one."""
@@ -104,34 +109,37 @@ class Agents:
             )
         return known
 
-    async def _known(self, wanted: Draft, *, waited: bool = False) -> str | None:
-        """The ready agent's id; raises what befell whoever made it while we waited."""
+    async def _known(self, wanted: Draft, *, waited: bool = False) -> _Agent | None:
+        """The agent that is ready; raises what befell whoever made it while we waited."""
         now = self._clock()
         async with self._db.as_service() as conn:
             row = await store.live(conn, wanted, now)
             if row is None:
                 return None
             if row.agent_id is not None:
-                return None if await self._outdated(conn, row, wanted, now) else row.agent_id
+                replaced = await self._replaced(conn, row, row.agent_id, wanted, now)
+                return None if replaced else _Agent(row.agent_id, tuple(row.drift))
         if waited and row.free and row.error_code:
             raise _failed_elsewhere(row.error_code)
         return None
 
-    async def _outdated(self, conn: Connection, row: store.AgentRow, wanted: Draft, now: datetime) -> bool:
-        """Replace an agent that an earlier version of Oneiro made otherwise.
+    async def _replaced(
+        self, conn: Connection, row: store.AgentRow, agent_id: str, wanted: Draft, now: datetime
+    ) -> bool:
+        """Take an agent out of use that has expired, or that an earlier version of Oneiro made otherwise.
 
-        Only rows older than this process are replaced: while two versions run side by side, the older one leaves the
+        Only rows older than this process are outdated: while two versions run side by side, the older one leaves the
         newer one's agents alone.
         """
-        if row.config_sha256 == wanted.config_sha256 or row.created_at >= self._since:
+        outdated = row.config_sha256 != wanted.config_sha256 and row.created_at < self._since
+        if not (outdated or row.expired):
             return False
-        assert row.agent_id is not None
         if await store.replace(conn, row.id, now):
-            await _retired(conn, row.agent_id, wanted.interpreter_id, "outdated")
+            await _retired(conn, agent_id, wanted.interpreter_id, "expired" if row.expired else "outdated")
         return True
 
-    async def _prepare(self, release: Release, wanted: Draft, tally: Tally) -> tuple[str, bool]:
-        """Make the agent, or wait for whoever makes it; its id, and whether we made it."""
+    async def _prepare(self, release: Release, wanted: Draft, tally: Tally) -> tuple[_Agent, bool]:
+        """Make the agent, or wait for whoever makes it; the agent, and whether we made it."""
         began = time.perf_counter()
         # Before the claim, since designing a voice outlasts the lease; it has a lease of its own.
         voice = await self._voice(release, wanted, tally, began)
@@ -141,9 +149,9 @@ class Agents:
             async with self._db.as_service() as conn:
                 claim = await store.claim(conn, wanted, self._owner, now, now + LEASE)
             if claim is not None:
-                agent_id = await self._work(wanted, voice, claim, tally, began)
-                if agent_id is not None:
-                    return agent_id, True
+                made = await self._work(wanted, voice, claim, tally, began)
+                if made is not None:
+                    return made, True
             elif not await patience.pause():
                 raise PlatformUnavailable("The interpreter is still being prepared.", retry_after=5.0)
             known = await self._known(wanted, waited=True)
@@ -160,7 +168,7 @@ class Agents:
 
     async def _work(
         self, wanted: Draft, voice: AgentVoice, claim: store.Claim, tally: Tally, began: float
-    ) -> str | None:
+    ) -> _Agent | None:
         """Make the agent under our lease; None when the lease was lost meanwhile."""
         spec = replace(wanted.spec, voice_id=voice.voice_id, tag=_tag(claim.id))
         try:
@@ -178,18 +186,18 @@ class Agents:
                 await store.free(conn, claim.id, self._owner, None)
             raise
         if finished:
-            return made.agent_id
+            return made
         # Whoever took the row over finds an agent by the same tag: it may be this very one, so it is left alone.
         log.warning("agent.lease_lost", agent_id=made.agent_id, interpreter_id=wanted.interpreter_id)
         return None
 
-    async def _make(self, wanted: Draft, spec: AgentSpec, claim: store.Claim, tally: Tally) -> _Made:
+    async def _make(self, wanted: Draft, spec: AgentSpec, claim: store.Claim, tally: Tally) -> _Agent:
         """Adopt the agent whose answer was lost, when it is as it should be, or create one and read it back."""
         if claim.taken_over:
             lost = await tally(self._platform.find_agent(spec.tag))
             if lost is not None:
                 if not await tally(self._platform.drift(lost, spec)):
-                    return _Made(lost, adopted=True, drift=())
+                    return _Agent(lost, adopted=True)
                 await tally(self._platform.delete_agent(lost))
         agent_id = await tally(self._platform.create_agent(spec))
         drift = await tally(self._platform.drift(agent_id, spec))
@@ -200,7 +208,7 @@ class Agents:
                 f"{spec.name}: the platform did not keep {', '.join(unprotected)}; the agent is not used.",
                 retryable=False,
             )
-        return _Made(agent_id, adopted=False, drift=drift)
+        return _Agent(agent_id, drift)
 
     async def _refuse(self, wanted: Draft, agent_id: str, drift: tuple[str, ...], tally: Tally) -> None:
         """Record what the agent lacks and delete it; when that fails its tag leads to it at the next attempt."""
@@ -211,7 +219,7 @@ class Agents:
         except (PlatformUnavailable, PlatformRefused) as error:
             log.warning("agent.cleanup_failed", agent_id=agent_id, code=error.code)
 
-    async def _finish(self, wanted: Draft, claim: store.Claim, made: _Made, voice: AgentVoice, ms: int) -> bool:
+    async def _finish(self, wanted: Draft, claim: store.Claim, made: _Agent, voice: AgentVoice, ms: int) -> bool:
         """Row, events and metric of an agent that is ready, in one transaction; False when the lease was lost."""
         async with self._db.as_service() as conn:
             ready = await store.ready(

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import asdict
-from datetime import datetime
 from typing import Final
 
 from oneiro.interpreters import derived
@@ -27,8 +26,6 @@ def draft(
     protocol: str,
     max_seconds: int,
     default_voice_id: str,
-    session_key: str = "",
-    expires_at: datetime | None = None,
 ) -> Draft:
     """The agent of a release in this language and with this model; raises `ValidationError` without a system prompt."""
     document = release.document
@@ -60,6 +57,4 @@ def draft(
         spec=spec,
         prompt_sha256=prompt_sha256(prompt),
         config_sha256=hashlib.sha256(canonical_json(whole).encode()).hexdigest(),
-        session_key=session_key,
-        expires_at=expires_at,
     )

@@ -22,8 +22,10 @@ class AgentRow:
     agent_id: str | None
     config_sha256: str | None
     created_at: datetime
+    drift: list[str]
     error_code: str | None
     free: bool
+    expired: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,9 @@ async def live(conn: Connection, draft: Draft, now: datetime) -> AgentRow | None
     async with conn.cursor(row_factory=class_row(AgentRow)) as cursor:
         await cursor.execute(
             """
-            SELECT id, agent_id, config_sha256, created_at, error_code,
-                   state = 'provisioning' AND coalesce(lease_until <= %(now)s, true) AS free
+            SELECT id, agent_id, config_sha256, created_at, drift, error_code,
+                   state = 'provisioning' AND coalesce(lease_until <= %(now)s, true) AS free,
+                   coalesce(expires_at <= %(now)s, false) AS expired
             FROM platform_agents
             WHERE release_id = %(release_id)s AND language = %(language)s AND model = %(model)s
               AND session_key = %(session_key)s AND state IN ('provisioning', 'ready', 'drifted')
@@ -83,7 +86,8 @@ async def claim(conn: Connection, draft: Draft, owner: str, now: datetime, until
             )
             ON CONFLICT (release_id, language, model, session_key) WHERE state IN ('provisioning', 'ready', 'drifted')
             DO UPDATE SET lease_owner = excluded.lease_owner, lease_until = excluded.lease_until, error_code = NULL,
-                config_sha256 = excluded.config_sha256, created_at = excluded.created_at
+                config_sha256 = excluded.config_sha256, created_at = excluded.created_at,
+                expires_at = excluded.expires_at
             WHERE mine.state = 'provisioning' AND coalesce(mine.lease_until <= %(now)s, true)
             RETURNING mine.id, mine.xmax <> 0 AS taken_over
             """,
