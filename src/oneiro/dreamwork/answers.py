@@ -1,27 +1,48 @@
 """What is said about images and answers: taking up, deepening, coming back."""
 
 import re
+from collections.abc import Iterator
 from itertools import chain
 
 from oneiro.dreamwork import feelings, imagery, patterns, phrases
+from oneiro.dreamwork.feelings import Feeling
 from oneiro.dreamwork.imagery import Image
 from oneiro.dreamwork.memory import Memory
 from oneiro.dreamwork.profile import Profile
 from oneiro.dreamwork.reply import Draft, Piece
+from oneiro.dreamwork.symbols import Symbol
 from oneiro.dreamwork.voice import Voice, sentences
 
 _DEATH = re.compile(
     r"\b(?:dead|died|dies|dying|death|killed|killing|murder\w*|funeral|corpse|coffin|grave|buried|drowned|hanged)\b",
     re.IGNORECASE,
 )
-_GRIEF = re.compile(
-    r"\b(?:passed away|passed on|died (?:last|this|in|a|two|three|four|five|six|ten|many|when|of|\d)|miss (?:him|her|them)"
-    r"|late (?:father|mother|husband|wife|brother|sister|son|daughter|grand\w+))\b",
-    re.IGNORECASE,
+_DREAMING = re.compile(
+    r"\b(?:dream\w*|nightmares?|asleep|night|slept|woke|there was|there were|suddenly)\b", re.IGNORECASE
 )
+_MAX_WAKING_WORDS = 40
+# What kind of answer was given: a memory, the body, the waking day, or the image speaking for itself.
+_KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("body", re.compile(r"\b(?:chest|throat|stomach|belly|shoulders?|heart|head|hands|neck|jaw|back|legs|gut)\b", re.IGNORECASE)),
+    ("spoken", re.compile(r"\b(?:would|might|could|it'd|wants?|wanted|to) (?:say|tell|ask|me to|whisper|want)\b", re.IGNORECASE)),
+    ("memory", re.compile(
+        r"\b(?:used to|when i was|when we were|as a (?:child|kid|girl|boy)|years ago|remind\w*|remember|childhood|always"
+        r"|once|my (?:grand\w+|mother|father|mum|mom|dad|parents|uncle|aunt|brother|sister)|gave)\b", re.IGNORECASE)),
+    ("life", re.compile(
+        r"\b(?:work|boss|job|office|these days|lately|at the moment|right now|husband|wife|partner|marriage|money|study"
+        r"|studies|exam|moving|every day|my (?:life|son|daughter|kids|children|friend))\b", re.IGNORECASE)),
+)  # fmt: skip
 _PACES = {"contemplative": 2, "slow": 2, "reflective": 2, "measured": 3, "gentle": 3, "relaxed": 3, "moderate": 4}
 _STAGES = ("feeling", "life", "encounter", "association", "carry", "open")
 _MAX_PLAIN_WORDS = 18
+_SHORT_FEELING = 8
+_LONG_ENOUGH = 11
+
+
+def _named_feeling(text: str) -> Feeling | None:
+    """Return the last feeling that can be quoted as one word and was not denied."""
+    felt = [feeling for feeling in feelings.find(text) if not feeling.denied and " " not in feeling.words]
+    return felt[-1] if felt else None
 
 
 class Answers:
@@ -37,38 +58,57 @@ class Answers:
 
     def take_up(self, image: Image, text: str, opening: str = "take_up") -> Draft:
         """Turn to an image: its words, a thought about it, and what it asks."""
-        self._memory.visit(image)
-        if _GRIEF.search(text) and not self._memory.checked_in:
-            return self._grieve(image, text)
+        memory = self._memory
+        waking = memory.current is None and patterns.is_challenge(text) and not _DREAMING.search(text)
+        waking = waking and len(text.split()) <= _MAX_WAKING_WORDS
+        memory.visit(image)
+        if imagery.GRIEF.search(text) and not memory.checked_in:
+            return self._grieve(image)
+        if waking:
+            return self._hear_life(image, text)
         first = self._voice.say(opening, opens=True, needed=True, quote=image.quote, earlier=image.quote)
         pieces = [Piece(first, 9), *self._beside(), Piece(self._reading(image), 6), *self._aside(text)]
-        return Draft((*pieces, *self._pause()), self._question(image, text))
+        return Draft((*pieces,), self._question(image, text))
 
-    def _grieve(self, image: Image, text: str) -> Draft:
+    def _grieve(self, image: Image) -> Draft:
+        """Meet a loss in waking life before any image."""
         self._memory.checked_in = True
-        pieces = [Piece(self._voice.say("grief", opens=True, needed=True), 9)]
-        pieces.append(Piece(self._voice.say("take_up", quote=image.quote), 7))
-        return Draft(tuple(pieces), self._voice.ask("person") or self._stage(text))
+        pieces = (
+            Piece(self._voice.say("grief", opens=True, needed=True), 9),
+            Piece(self._voice.say("grief_image", quote=image.short) if image.score > 0 else "", 7),
+        )
+        return Draft(pieces, self._voice.ask("person") or self._stage())
+
+    def _hear_life(self, image: Image, text: str) -> Draft:
+        """Take a trouble of the day as what it is, and no picture."""
+        told = phrases.telling(text)
+        first = self._voice.say("take_up_life", opens=True, needed=True, quote=told.words if told else image.quote)
+        pieces = (Piece(first, 9), *(self._patterned(text) or [Piece(self._voice.say("guidance_life"), 5)]))
+        return Draft(pieces, next(self._responded(text, None), "") or self._voice.ask_of("life_ask"))
 
     def deepen(self, text: str) -> Draft:
         """Take what was said as an answer to the last question, and go one step further in."""
-        memory = self._memory
+        memory, voice = self._memory, self._voice
         memory.depth += 1
-        told = phrases.telling(text)
-        if told and not self._worth_quoting(told.words):
-            told = None
-        first = (
-            self._voice.say("deepen", opens=True, needed=True, answer=told.words)
-            if told
-            else self._voice.say("continue", opens=True, needed=True)
-        )
-        fresh = next((image for image in imagery.find(text) if image.symbol and image.key not in memory.visited), None)
-        middle = [Piece(self._reading(fresh), 5)] if fresh else []
-        if fresh:
-            memory.visited.add(fresh.key)
-        elif self._length != "brief":
-            middle = self._recall()
-        return Draft((Piece(first, 9), *middle, *self._aside(text), *self._pause()), self._question(None, text))
+        felt = _named_feeling(text)
+        told = self._telling(text)
+        kind = next((name for name, pattern in _KINDS if pattern.search(text)), "")
+        if felt and felt.tone == "dark" and len(text.split()) <= _SHORT_FEELING:
+            first = voice.say("feeling_dark", opens=True, needed=True, feeling=felt.words)
+        elif told:
+            first = voice.say("deepen", opens=True, needed=True, answer=told)
+        else:
+            first = voice.say("continue", opens=True, needed=True)
+        bridge = voice.say(f"bridge_{kind}") if kind else ""
+        recall = [] if self._length == "brief" else self._recall()
+        middle = [Piece(bridge, 6), *recall, *(self._patterned(text) if bridge or felt else self._aside(text))]
+        return Draft((Piece(first, 9), *middle, *self._pause(quiet=bool(bridge))), self._question(None, text))
+
+    def _telling(self, text: str) -> str:
+        """Return the words that carry the answer, unless they only repeat the image."""
+        told, current = phrases.telling(text), self._memory.current
+        repeats = told and current and told.words.lower() in current.quote.lower()
+        return told.words if told and not repeats else ""
 
     def go_on(self, first: str, text: str = "") -> Draft:
         """Say `first`, then come back to an image that waits or go on with the one at hand."""
@@ -85,21 +125,19 @@ class Answers:
         waiting = self._memory.waiting()
         if not waiting:
             return None
-        told = phrases.telling(text)
-        heard = (
-            self._voice.say("deepen", opens=True, answer=told.words) if told and self._worth_quoting(told.words) else ""
-        )
+        told = self._telling(text)
+        heard = self._voice.say("deepen", opens=True, answer=told) if told else ""
         self._memory.visit(waiting)
         back = self._voice.say("return", opens=not heard, needed=True, earlier=waiting.quote)
-        pieces = (Piece(heard, 7), Piece(back, 9), Piece(self._reading(waiting), 6), *self._pause())
+        pieces = (Piece(heard, 7), Piece(back, 9), Piece(self._reading(waiting), 6))
         return Draft(pieces, self._question(waiting, text))
 
     def mean(self, text: str) -> Draft:
         """Offer a possible meaning of the image at hand, or of the next one."""
         image = self._memory.current or self._memory.waiting()
         if image is None:
-            return Draft((Piece(self._voice.say("meaning_open", opens=True, needed=True), 9),), self._stage(text))
-        thought = self._reading(image)
+            return Draft((Piece(self._voice.say("meaning_open", opens=True, needed=True), 9),), self._stage())
+        thought = self._second_thought(image)
         offered = Piece(self._voice.say("meaning", opens=True, needed=True), 8)
         held = (
             Piece(self._voice.say("return", earlier=image.short), 6)
@@ -107,7 +145,7 @@ class Answers:
             else Piece("", 0)
         )
         self._memory.visited.add(image.key)
-        return Draft((offered, held, Piece(thought, 9)), self._stage(text))
+        return Draft((offered, held, Piece(thought, 9)), self._stage())
 
     def _reading(self, image: Image) -> str:
         """Return an unsaid thought about an image, in the words of the approach."""
@@ -118,8 +156,7 @@ class Answers:
         symbol = image.symbol
         if symbol is None:
             return "" if self._length == "brief" else self._voice.say("unnamed") or self._voice.say("still")
-        own = {"jungian": symbol.jungian, "spiritual": symbol.spiritual}.get(self._profile.approach, symbol.neutral)
-        text = (symbol.neutral if self._simple or self._length == "brief" else own).replace('"', "'")
+        text = self._own(symbol)
         if not self._voice.fresh(text):
             return self._voice.say("still")
         if self._length == "brief":
@@ -127,18 +164,32 @@ class Answers:
         lens = "" if self._simple else self._voice.say("lens")
         return f"{text} {lens}".strip()
 
+    def _second_thought(self, image: Image) -> str:
+        """Return a reading of an image, or the plain one where its own was given already."""
+        symbol = image.symbol
+        plain = symbol.neutral.replace('"', "'") if symbol else ""
+        own = self._reading(image) if symbol is None or self._voice.fresh(self._own(symbol)) else ""
+        return own or (plain if plain and self._voice.fresh(plain) else self._voice.say("still"))
+
+    def _own(self, symbol: Symbol) -> str:
+        """Return the symbol's reading in the words of the approach."""
+        own = {"jungian": symbol.jungian, "spiritual": symbol.spiritual}.get(self._profile.approach, symbol.neutral)
+        return (symbol.neutral if self._simple or self._length == "brief" else own).replace('"', "'")
+
     def _aside(self, text: str) -> list[Piece]:
         """Return what else belongs in: a feeling that was named, the tone of the voice, a thought to leave open."""
-        pieces = []
-        felt = [feeling for feeling in feelings.find(text) if not feeling.denied]
-        if felt and self._length != "brief":
-            last = felt[-1]
-            pieces.append(Piece(self._voice.say(f"feeling_{last.tone}", feeling=last.words), 4))
-        elif self._memory.turns == 1 or self._length == "detailed":
-            pieces.append(Piece(self._voice.say(f"tone_{self._voice.tone}") if self._voice.tone else "", 2))
-        if self._length == "detailed" or (self._rich and self._memory.turns % 3 == 2 and self._length != "brief"):
-            pieces.append(Piece(self._voice.say("still"), 1))
-        return pieces + self._patterned(text)
+        felt, voice, turns = _named_feeling(text), self._voice, self._memory.turns
+        detailed = self._length == "detailed"
+        pieces = self._patterned(text)
+        if self._length == "brief" or (pieces and not detailed):
+            return pieces
+        if felt:
+            pieces.append(Piece(voice.say(f"feeling_{felt.tone}", feeling=felt.words), 4))
+        elif voice.tone and (detailed or turns == 1) and len(text.split()) > _LONG_ENOUGH:
+            pieces.append(Piece(voice.say(f"tone_{voice.tone}"), 2))
+        if detailed or (self._rich and not felt and turns % 3 == 0):
+            pieces.append(Piece(voice.say("still"), 1))
+        return pieces
 
     def _patterned(self, text: str) -> list[Piece]:
         """Return the thought of a response pattern, known or only known by its name."""
@@ -166,13 +217,9 @@ class Answers:
         self._memory.recalled.add(other.key)
         return [Piece(self._voice.say("beside", earlier=other.short), 5)]
 
-    def _pause(self) -> list[Piece]:
-        due = self._pace and self._memory.turns % self._pace == 0
+    def _pause(self, *, quiet: bool) -> list[Piece]:
+        due = self._pace and not quiet and self._memory.turns % self._pace == 0
         return [Piece(self._voice.say("pause"), 1)] if due else []
-
-    def _worth_quoting(self, words: str) -> bool:
-        current = self._memory.current
-        return not current or words.lower() not in current.quote.lower()
 
     def _question(self, image: Image | None, text: str) -> str:
         """Choose what to ask: a check-in after death, else a response pattern, else the image's own question."""
@@ -180,11 +227,17 @@ class Answers:
             self._memory.checked_in = True
             return self._voice.ask_of("check_in")
         options = chain(
-            (question for response in self._responses(text) for question in self._respond(response, image)),
+            self._responded(text, image),
             self._image_questions(image),
-            (self._stage(text),),
+            (self._stage(),),
         )
         return next(question for question in options if question)
+
+    def _responded(self, text: str, image: Image | None) -> Iterator[str]:
+        """Yield the questions of the response patterns that this turn triggers."""
+        return (
+            question for response in self._responses(text) for question in self._respond(response, image) if question
+        )
 
     def _responses(self, text: str) -> list[str]:
         """Return the triggered responses, the one used last time at the end."""
@@ -215,7 +268,7 @@ class Answers:
         asked = (sentences(question) or [""])[-1]
         return asked if asked and self._voice.fresh(asked) else ""
 
-    def _stage(self, text: str) -> str:
+    def _stage(self) -> str:
         """Ask the next thing in the order of a conversation: feeling, life, meeting the image, what to carry."""
         memory = self._memory
         at = max(0, memory.depth - 1) if memory.current else _STAGES.index("open")

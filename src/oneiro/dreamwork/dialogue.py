@@ -1,6 +1,6 @@
 """One conversation with an interpreter: what was said is remembered, and each reply follows from it."""
 
-from oneiro.dreamwork import imagery, moves, phrases, smalltalk
+from oneiro.dreamwork import feelings, imagery, moves, phrases, smalltalk, symbols
 from oneiro.dreamwork.answers import Answers
 from oneiro.dreamwork.imagery import Image
 from oneiro.dreamwork.journal import Journal
@@ -16,6 +16,7 @@ _STRONG = 7.0
 _LONG_WORDS = 25
 _SHORT_WORDS = 6
 _DEEP = 3
+_SHORT_REPLY = 40
 
 
 class Dialogue:
@@ -30,6 +31,7 @@ class Dialogue:
         self._voice = Voice(profile, seed)
         self._answers = Answers(profile, self._voice, self._memory)
         self._journal = Journal.read(context)
+        symbols.find("")  # Reads the lexicon now, so that the first reply is as quick as the others.
         if opening:
             self._voice.spoken(opening)
 
@@ -55,9 +57,10 @@ class Dialogue:
     def _told(self, text: str, images: tuple[Image, ...]) -> Draft:
         """Answer a dream or an answer to the last question."""
         memory = self._memory
-        memory.keep(images)
+        memory.dark = memory.dark or any(feeling.tone == "dark" for feeling in feelings.find(text))
         top = next((image for image in images if image.key not in memory.visited), None)
         if top and self._is_dream(text, top):
+            memory.keep(images)
             return self._answers.take_up(top, text)
         if memory.current or memory.asked:
             return self._follow(text, top)
@@ -110,28 +113,29 @@ class Dialogue:
             draft = self._journal_draft(text)
             if draft:
                 return draft
+        if move is Move.shorter:
+            self._limit = min(self._limit, _SHORT_REPLY)
         if move is Move.meaning:
             if not memory.current:
                 memory.keep(imagery.find(self._journal.dream))
             return self._answers.mean(text)
         if move is Move.objection:
-            memory.drop()
-            return self._yield(text)
+            return self._yield()
         if move in _GO_ON and (memory.current or move is not Move.assent):
             return self._answers.go_on(voice.say(move.value, opens=True, needed=True), text)
         if move is Move.assent or move is Move.denial:
             return smalltalk.answer(Move.able, text, voice, memory)
         return smalltalk.answer(move, text, voice, memory)
 
-    def _yield(self, text: str) -> Draft:
-        """Take an idea back; the rest of what was said, if any, is heard."""
+    def _yield(self) -> Draft:
+        """Take an idea back, and ask for a better one."""
         first = Piece(self._voice.say("objection", opens=True, needed=True), 9)
         return Draft((first,), self._voice.ask_of("objection_ask"))
 
 
 _MAY_TELL = frozenset({Move.greeting, Move.thanks, Move.assent, Move.unsure, Move.forgot, Move.able, Move.wellbeing})
 _JOURNAL_FIRST = frozenset({Move.greeting, Move.assent, Move.able, Move.forgot, Move.silence, Move.unsure})
-_GO_ON = frozenset({Move.unsure, Move.assent, Move.denial})
+_GO_ON = frozenset({Move.question, Move.unsure, Move.assent, Move.denial})
 
 
 def _tells(text: str, images: tuple[Image, ...]) -> bool:

@@ -13,9 +13,9 @@ _FEELINGS: dict[str, tuple[Tone, str]] = {
     "terror": ("dark", "terrified,terrifying,terror,horrified,horror,horrible,petrified,panic,panicked,panicking"),
     "dread": ("dark", "dread,dreadful,ominous,foreboding,menacing,threatened,uneasy,unease"),
     "worry": ("dark", "worried,anxious,anxiety,nervous,stressed,tense,overwhelmed,restless,on edge,stress"),
-    "sadness": ("dark", "sad,sadness,unhappy,miserable,sorrow,sorrowful,heartbroken,down,depressed,gloomy,in tears"),
+    "sadness": ("dark", "sad,sadness,unhappy,miserable,sorrow,sorrowful,heartbroken,feeling down,felt down,feel down,depressed,gloomy,in tears"),
     "weeping": ("dark", "crying,cried,weeping,wept,sobbing,sobbed,tears"),
-    "grief": ("dark", "grief,grieving,mourning,bereft,missed him,missed her,miss him,miss her,miss them"),
+    "grief": ("dark", "grief,grieving,mourning,bereft"),
     "loneliness": ("dark", "lonely,loneliness,alone,abandoned,isolated,left out,unwanted,forgotten,invisible"),
     "anger": ("dark", "angry,anger,furious,rage,mad at,annoyed,irritated,resentful,resentment,outraged"),
     "shame": ("dark", "ashamed,shame,embarrassed,embarrassing,humiliated,humiliating,mortified,exposed"),
@@ -24,7 +24,7 @@ _FEELINGS: dict[str, tuple[Tone, str]] = {
     "helplessness": ("dark", "helpless,powerless,trapped,stuck,paralysed,paralyzed,hopeless,desperate,despair"),
     "confusion": ("mixed", "confused,confusing,confusion,bewildered,lost,disoriented,puzzled,baffled"),
     "surprise": ("mixed", "surprised,surprise,astonished,shocked,shock,startled,stunned,amazed"),
-    "longing": ("mixed", "longing,yearning,homesick,nostalgic,nostalgia,wistful,missing home"),
+    "longing": ("mixed", "longing,yearning,homesick,nostalgic,nostalgia,wistful"),
     "jealousy": ("dark", "jealous,jealousy,envious,envy"),
     "exhaustion": ("dark", "exhausted,drained,worn out,burnt out,weary,exhaustion"),
     "strangeness": ("mixed", "strange,weird,odd,surreal,uncanny,unreal,bizarre"),
@@ -46,12 +46,10 @@ _FEELINGS: dict[str, tuple[Tone, str]] = {
 _NEEDS_CONTEXT = frozenset({
     "lost", "free", "down", "alone", "held", "strong", "powerful", "empty", "safe", "odd", "strange", "weird",
     "forgotten", "invisible", "hollow", "exposed", "stuck", "trapped", "alive", "content", "hope", "wonder",
-    "still inside", "light as", "gross", "missing home", "beautiful", "magical", "tears", "mad at", "peace",
+    "still inside", "light as", "gross", "beautiful", "magical", "tears", "mad at", "peace",
     "laughing", "crying", "cried", "protected", "loved", "secure", "quiet inside", "tense", "tender", "brave",
 })  # fmt: skip
-_SELF = frozenset({
-    "i", "i'm", "im", "i've", "me", "my", "feel", "felt", "feeling", "feels", "was", "it's", "we", "so", "very", "made",
-})  # fmt: skip
+_SELF = frozenset({"i", "i'm", "im", "i've", "me", "we", "feel", "felt", "feeling", "feels", "it", "it's"})  # fmt: skip
 _NEGATIONS = frozenset({
     "not", "no", "never", "without", "wasn't", "isn't", "didn't", "don't", "weren't", "aren't", "hardly", "neither",
 })  # fmt: skip
@@ -80,15 +78,15 @@ def find(text: str) -> list[Feeling]:
     found: list[Feeling] = []
     for match in _LEXICON.find(text):
         name, tone, listed = match.value
-        before = words[max(0, match.first - 4) : match.first]
+        before = words[max(0, match.first - 3) : match.first]
         if listed in _NEEDS_CONTEXT and len(words) > 3 and not _spoken_of_self(before):
             continue
-        denied = any(token.lower in _NEGATIONS for token in before[-3:])
+        denied = any(token.lower in _NEGATIONS for token in before)
         found.append(Feeling(name, tone, text[match.start : match.end], match.start, match.end, denied))
     return found
 
 
 def _spoken_of_self(before: tuple[Token, ...]) -> bool:
     return any(token.lower in _SELF for token in before) and not any(
-        token.lower in {"a", "the"} for token in before[-1:]
+        token.lower in {"a", "the", "this", "that", "some", "his", "her"} for token in before[-1:]
     )

@@ -5,22 +5,31 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from oneiro.dreamwork import feelings, people, phrases, symbols
+from oneiro.dreamwork.phrases import Phrase
 from oneiro.dreamwork.symbols import Symbol
 
 _SPEAKS = re.compile(
     r"\b(?:said|says|saying|told|tells|whisper\w*|spoke|speaks|shout\w*|scream\w*|called my name|ask(?:ed|s)|sang)\b",
-    re.I,
+    re.IGNORECASE,
 )
 _MARKED = re.compile(
     r"\b(?:suddenly|turned (?:into|out)|became|becoming|the strangest|the worst|the most|most of all|can't forget|"
-    r"keep (?:thinking|seeing)|stays? with me|stayed with me|woke up|clearest|vivid\w*|again and again|every night)\b",
-    re.I,
+    r"keep (?:thinking|seeing)|stays? with me|stayed with me|clearest|vivid\w*|again and again|every night)\b",
+    re.IGNORECASE,
 )
+# A death in waking life, which is no image of the dream.
+GRIEF = re.compile(
+    r"\b(?:passed away|passed on|died (?:last|this|in|a|two|three|four|five|six|ten|many|when|of|\d)|miss (?:him|her|them)"
+    r"|(?:my|our) late (?:father|mother|husband|wife|brother|sister|son|daughter|grand\w+))\b",
+    re.IGNORECASE,
+)
+_WAKING = re.compile(r"\bwoke(?:n)?\b|\bwaking up\b", re.IGNORECASE)
+_NEGATED = re.compile(r"n't\b|\bnot\b|\bnever\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"[^.!?\n]+")
 _ACTS = frozenset({"action", "event"})
 _LATE = 2 / 3
 _COMMON_PLACES = frozenset(
-    "house room door car street school office kitchen bed train bus table chair building city town shop road".split()
+    ["house", "room", "door", "car", "street", "school", "office", "kitchen", "bed", "train", "bus", "table", "chair", "building", "city", "town", "shop", "road"]
 )
 
 
@@ -69,7 +78,10 @@ def find(text: str) -> tuple[Image, ...]:
     best: dict[str, Image] = {}
     for image in sorted([*seen, *plain], key=lambda image: (-image.score, image.start)):
         best.setdefault(image.key, image)
-    return tuple(best.values())
+    words: dict[str, Image] = {}
+    for image in best.values():
+        words.setdefault(image.short.lower(), image)
+    return tuple(words.values())
 
 
 def _sentences(text: str) -> list[_Sentence]:
@@ -77,8 +89,10 @@ def _sentences(text: str) -> list[_Sentence]:
     found = []
     for match in _SENTENCE.finditer(text):
         words = match.group()
-        bonus = 1.5 * any(match.start() <= at < match.end() for at in felt)
+        bonus = 1.0 * any(match.start() <= at < match.end() for at in felt)
+        bonus -= 6.0 * bool(GRIEF.search(words))
         bonus += 1.0 * bool(_SPEAKS.search(words)) + 1.2 * bool(_MARKED.search(words))
+        bonus -= 2.0 * bool(_WAKING.search(words))
         found.append(_Sentence(match.start(), match.end(), bonus))
     return found
 
@@ -95,11 +109,25 @@ def _symbols(text: str, sentences: list[_Sentence]) -> list[Image]:
         act = sighting.symbol.kind in _ACTS
         noun = phrases.around(text, sighting.start, sighting.end)
         said = phrases.clause(text, noun.start, noun.end)
-        described = 0.7 * min(2, max(0, len(noun.words.split()) - 2))
-        score = 2.0 * sighting.symbol.vividness + described + _bonus(text, sentences, sighting.start)
+        described = 0.9 * min(2, phrases.adjectives(noun.words))
+        score = (
+            2.0 * sighting.symbol.vividness
+            - (_act_cost(noun, said) if act else 0.0)
+            + described
+            + (0.0 if act else _bonus(text, sentences, sighting.start))
+        )
+        if said is None and " " not in noun.words:
+            score *= 0.6
         words = (None if act and said else noun.words, said.words if said else None)
         found.append(Image(*words, sighting.symbol, score - 4.0 * _denied(text, noun.start), noun.start))
     return found
+
+
+def _act_cost(noun: Phrase, said: Phrase | None) -> float:
+    """Acts are weaker images than things; a bare verb, or one denied, is hardly any."""
+    if said is None:
+        return 5.0
+    return 7.0 if _NEGATED.search(said.words) else 2.5
 
 
 def _denied(text: str, start: int) -> bool:

@@ -19,6 +19,7 @@ class Memory:
     previous: Image | None = None
     depth: int = 0
     turns: int = 0
+    dark: bool = False
     checked_in: bool = False
     asked: bool = False
     last_response: str = ""
@@ -37,12 +38,6 @@ class Memory:
         self.current = image
         self.visited.add(image.key)
         self.depth = 0
-
-    def drop(self) -> None:
-        """Let go of the image being looked at, since the dreamer said no to it."""
-        if self.current:
-            self.visited.add(self.current.key)
-        self.current = None
 
     def waiting(self) -> Image | None:
         """Return the most vivid image that was told and not yet looked at."""

@@ -29,6 +29,12 @@ class Move(StrEnum):
     wellbeing = "wellbeing"
     able = "able"
     greeting = "greeting"
+    clarify = "clarify"
+    privacy = "privacy"
+    question = "question"
+    tears = "tears"
+    shorter = "shorter"
+    sleepless = "sleepless"
     assent = "assent"
     denial = "denial"
 
@@ -45,40 +51,52 @@ _RULES: tuple[tuple[Move, int, re.Pattern[str]], ...] = (
         r"\byou are now (?:a|an|in)\b", r"\bdeveloper mode\b", r"\bjailbreak\b", r"\bpretend (?:to be|you are)\b")),
     (Move.medical, 60, _any(
         r"\b(?:diagnos\w+|medications?|antidepressants?|dosage|symptoms?|side effects?|prescri\w+|sleeping pills?)\b",
-        r"\b(?:do|could|might) i have (?:a |an )?(?:\w+ )?(?:depression|ptsd|anxiety|adhd|cancer|disorder|schizo\w+|bipolar"
+        r"\b(?:do|could|might) i have (?:a |an )?(?:\w+ )?(?:depression|ptsd|anxiety|adhd|cancer|disorder|narcolepsy|dementia|epilepsy|schizo\w+|bipolar"
         r"|insomnia|apnoea|apnea|trauma)\b",
         r"\bam i (?:depressed|bipolar|schizo\w+|psychotic|mentally ill|going (?:crazy|mad|insane))\b",
         r"\bstop taking my\b", r"\bis (?:this|it) a (?:sign|symptom) of (?:a |an )?(?:illness|disease|disorder|depression)")),
     (Move.real, 16, _any(
         r"\b(?:are|r) (?:you|u) (?:(?:a|an|the|really|actually|even|just) )*"
         r"(?:real|human|person|bot|robot|ai|machine|computer|program|chatbot|jung|carl|alive|therapist|doctor|goddess)\b",
-        r"\bam i (?:talking|speaking|chatting) (?:to|with) (?:a|an) \b", r"\bwho are you\b", r"\bwhat are you\b",
+        r"\bis (?:there )?(?:someone|somebody|anyone|a (?:real )?(?:person|human))\b[^.!?]{0,20}\b(?:there|typing|writing|this|reading)\b",
+        r"^\W*do you (?:dream|sleep|feel anything|have (?:feelings|dreams|a soul))\b", r"\bam i (?:talking|speaking|chatting) (?:to|with) (?:a|an) \b", r"\bwho are you\b", r"\bwhat are you\b",
         r"\byou(?:'re| are) (?:just |only )?(?:a|an) (?:bot|robot|ai|machine|computer|program|chatbot)\b")),
     (Move.anger, 24, _any(
-        r"\b(?:this|that|it|you|you're|u|ur)(?:'s)? (?:is |are |r )?(?:so |such |just |all |a |an |fucking |really )*"
+        r"\b(?:this|that|it|you|you're|u|ur)(?:'s)? (?:is |are |r )?(?:so |such |just |all |a |an |fucking |really |load of |total |complete )*"
         r"(?:stupid|dumb|useless|rubbish|bullshit|nonsense|crap|waste of time|ridiculous|idiot|pathetic|bollocks|moron)\b",
         r"\b(?:shut up|fuck off|fuck you|screw you|piss off|i hate you|you suck|go to hell|bugger off)\b",
-        r"\bstop asking\b", r"\bwhat a load of\b")),
+        r"\byou sound like\b", r"\bfortune cookie\b", r"\bhoroscope\b", r"\bstop asking\b", r"\bwhat a load of\b")),
     (Move.goodbye, 16, _any(
-        r"\b(?:good ?bye|bye(?: ?bye)?|see you|see ya|good ?night|farewell|talk (?:to you )?(?:later|soon)|gotta go|ciao)\b",
+        r"(?<!said )(?<!say )(?<!saying )\b(?:good ?bye|bye(?: ?bye)?|see you|see ya|good ?night|night night|farewell|talk (?:to you )?(?:later|soon)|gotta go|ciao)\b",
         r"\bi(?:'ve| have)? (?:got to|have to|need to|must|should) (?:go|leave|get up|sleep|get ready|stop)\b",
-        r"\b(?:that's|that is|that'll be) (?:all|enough|it)(?: for (?:today|now|tonight))?[.!]*$")),
+        r"\b(?:that's|that is|that'll be) (?:all|enough|it)(?: for (?:today|now|tonight)\b|[.!]*$)")),
     (Move.thanks, 14, _any(r"\b(?:thank you|thanks|thank u|thx|ty|cheers|much appreciated|grateful to you)\b")),
     (Move.forgot, 20, _any(
         r"\bi(?:'ve)? (?:have |already |just |totally |completely |kind of |sort of )*forg[eo]t(?:ten)?\b",
         r"\b(?:can't|cannot|cant|don't|dont|do not|couldn't) (?:really |quite |even )?(?:remember|recall)\b",
         r"\b(?:it's|its|it is|it has|it) (?:all )?(?:gone|faded|fading|slipped away|slipping away)\b",
         r"\bno dream\b", r"\bi (?:don't|dont|never) dream\b", r"\bdidn't dream\b")),
-    (Move.objection, 16, _any(
+    (Move.objection, 22, _any(
         r"^\W*(?:no|nope|nah|wrong|hmm no)\b[, .!]*(?:that|it|this)(?:'s|s| is| was)?(?: really)? (?:not|isn't|wasn't|wrong)",
         r"\b(?:that|this|it)(?:'s|s| is) (?:not|n't) (?:it|right|true|what i (?:said|meant)|how)\b",
         r"\b(?:that|this|it) (?:isn't|isnt|doesn't|doesnt) (?:it|right|fit|feel right|sound right|ring true|make sense)\b",
-        r"\byou(?:'re| are)? (?:wrong|mistaken|not listening|misunderst\w+)\b", r"\bi (?:don't|dont) (?:think so|agree)\b",
+        r"\byou(?:'re| are)? (?:wrong|mistaken|not listening|misunderst\w+)\b", r"\bi (?:don't|dont) (?:think so|agree)\b", r"\bgot (?:that|it|this|me) wrong\b", r"\bnot (?:of|for|about) me\b",
         r"\bnot (?:really|quite|at all)\b\W*$", r"\bi didn't (?:say|mean)\b", r"^\W*(?:no|nope)[, ]+(?:not|that)\b")),
     (Move.unsure, 12, _any(
         r"\b(?:i )?(?:don't|dont|do not|didn't) (?:really |actually )?know\b", r"\bno idea\b", r"\b(?:i'm |im )?not sure\b",
         r"\b(?:idk|dunno|no clue)\b", r"^\W*(?:hard to say|i can't say|nothing(?: really)?|who knows)\W*$",
         r"\bnothing comes\b", r"^\W*(?:maybe|perhaps|i guess|hm+|um+|uh+|er+m*)\W*$")),
+    (Move.sleepless, 30, _any(
+        r"\b(?:scared|afraid|frightened|terrified|don't want|dread|dare not|can't) (?:of |to )?(?:go |going |get |fall |falling )?"
+        r"(?:back )?(?:to )?sleep\w*\b", r"\bcan't sleep\b", r"\bawake (?:all night|since)\b")),
+    (Move.privacy, 30, _any(
+        r"\bwho (?:can|will|else|could) (?:read|see|hear|know)\b", r"\b(?:do|are|will|can) you (?:keep|keeping|stor\w+|record\w*|shar\w+|sav\w+)\b",
+        r"\bis (?:this|it) (?:private|confidential|secret|recorded|safe to tell)\b", r"\b(?:delete|erase) (?:this|it|my|what|everything)\b")),
+    (Move.shorter, 14, _any(
+        r"\b(?:shorter|briefer|less words|fewer words|too long|talk less|too many words|keep it short|be brief)\b")),
+    (Move.clarify, 8, _any(
+        r"\bwhat do you mean\b", r"\bi (?:don't|dont|do not) (?:understand|get it|follow)\b", r"^\W*(?:huh|what|sorry|pardon)\W*$",
+        r"\b(?:say that|come) again\b", r"\brepeat (?:that|the question)\b")),
     (Move.advice, 30, _any(
         r"\bwhat (?:should|shall|can|must|do) i do\b", r"\bwhat would you (?:do|advise)\b", r"\bgive me advice\b",
         r"\bshould i (?!have been)", r"\bany advice\b", r"\bhow (?:do|can|should) i (?:stop|fix|deal|handle|change|cope)\b")),
@@ -123,21 +141,16 @@ _KEY_RUNS = (
     "poiu",
 )
 _CLUSTER = re.compile(r"[bcdfghjklmnpqrstvwxz]{5,}|(.)\1{3,}", re.IGNORECASE)
+_TEARS = re.compile("[\U0001f622\U0001f62d\U0001f63f\U0001f494\U0001f61e\U0001f614\U0001f625]")
+_QUESTION = re.compile(r"\?\W*$")
+_MAX_QUESTION_WORDS = 20
 _SILENT = re.compile(r"^[\s.…,\-–—_*~!?]*$")
 _SILENCE_WORDS = re.compile(r"^\W*(?:silence|pause|no answer|inaudible|crickets)\W*$", re.IGNORECASE)
 _ENGLISH = frozenset(
-    "the a an i you he she it we they and or but my your was were is are am be to of in on at with for from that this there "
-    "not no yes me him her his had have has do did don't it's i'm what who how why when so then just all as by out up "
-    "dream dreamt dreamed like about into can could would felt feel think know went saw came came said get got".split()
+    ["the", "a", "an", "i", "you", "he", "she", "it", "we", "they", "and", "or", "but", "my", "your", "was", "were", "is", "are", "am", "be", "to", "of", "in", "on", "at", "with", "for", "from", "that", "this", "there", "not", "no", "yes", "me", "him", "her", "his", "had", "have", "has", "do", "did", "don't", "it's", "i'm", "what", "who", "how", "why", "when", "so", "then", "just", "all", "as", "by", "out", "up", "dream", "dreamt", "dreamed", "like", "about", "into", "can", "could", "would", "felt", "feel", "think", "know", "went", "saw", "came", "came", "said", "get", "got"]
 )
 _FOREIGN = frozenset(
-    "ich und der die das ein eine nicht war mit auf den dem von zu es ist mein meine habe hatte wir sie träumte geträumt traum "
-    "el la los las una que de en y con mi por para era estaba soñé sueño pero yo muy como se del "
-    "je le les une des et est que dans mon ma j'ai j'étais rêvé rêve avec pour mais était sur pas qui elle "
-    "il un di che non ho sono ero mia mio sogno sognato per con della nel "
-    "um uma não eu meu minha estava sonhei sonho com os as "
-    "ik een het van niet was droomde droom mijn en ben "
-    "jag och att som inte drömde min var bir ve rüya gördüm".split()
+    ["ich", "und", "der", "die", "das", "ein", "eine", "nicht", "war", "mit", "auf", "den", "dem", "von", "zu", "es", "ist", "mein", "meine", "habe", "hatte", "wir", "sie", "träumte", "geträumt", "traum", "el", "la", "los", "las", "una", "que", "de", "en", "y", "con", "mi", "por", "para", "era", "estaba", "soñé", "sueño", "pero", "yo", "muy", "como", "se", "del", "je", "le", "les", "une", "des", "et", "est", "que", "dans", "mon", "ma", "j'ai", "j'étais", "rêvé", "rêve", "avec", "pour", "mais", "était", "sur", "pas", "qui", "elle", "il", "un", "di", "che", "non", "ho", "sono", "ero", "mia", "mio", "sogno", "sognato", "per", "con", "della", "nel", "um", "uma", "não", "eu", "meu", "minha", "estava", "sonhei", "sonho", "com", "os", "as", "ik", "een", "het", "van", "niet", "was", "droomde", "droom", "mijn", "en", "ben", "jag", "och", "att", "som", "inte", "drömde", "min", "var", "bir", "ve", "rüya", "gördüm"]
 )  # fmt: skip
 
 
@@ -145,6 +158,8 @@ def recognise(text: str) -> Move:
     """Return what kind of turn `text` is; a dream with a greeting before it is `told`."""
     words = [token.lower for token in tokens(text)]
     if not words:
+        if _TEARS.search(text):
+            return Move.tears
         return Move.silence if _SILENT.match(text) else Move.sign
     if _SILENCE_WORDS.match(text):
         return Move.silence
@@ -156,6 +171,8 @@ def recognise(text: str) -> Move:
             if move in _SOFT and len(words) > 6 and _DREAMING.search(straight):
                 continue
             return move
+    if _QUESTION.search(text) and 3 <= len(words) <= _MAX_QUESTION_WORDS and not _DREAMING.search(straight):
+        return Move.question
     return Move.nonsense if _is_nonsense(words) else Move.told
 
 

@@ -13,10 +13,11 @@ _SEEKING = re.compile(
     re.IGNORECASE,
 )
 _CHALLENGE = re.compile(
-    r"\b(?:divorc\w+|break ?up|broke up|lost my (?:job|mother|father|mum|mom|dad|husband|wife|son|daughter|friend|home)"
-    r"|lost (?:him|her) (?:last|this)|fired|laid off|burn(?:ed|t)? ?out|struggl\w+|hard time|difficult (?:time|year|week)"
-    r"|these days|at the moment|in real life|in my life|my (?:job|work|marriage|boss|debts?|exams?)|money|illness|ill|surgery"
-    r"|stress\w*|overwhelmed|argu(?:e|ed|ing) with|fight with|moving (?:house|away|out)|quit)\b",
+    r"\b(?:divorc\w+|break ?up|broke up|going through|struggl\w+|hard time|difficult (?:time|year|week|months?)"
+    r"|lost my (?:job|mother|father|mum|mom|dad|husband|wife|son|daughter|friend|home)|lost (?:him|her) (?:last|this)"
+    r"|laid off|burn(?:ed|t)? ?out|these days|in real life|in my life|my (?:marriage|debts?|illness|surgery|diagnosis)"
+    r"|my (?:boss|job|work|husband|wife|partner) (?:is|isn't|keeps|has|wants|makes|won't|never|always|doesn't)"
+    r"|stress(?:ed|ful)? (?:at|about|from|with|by)|overwhelmed (?:at|by|with)|at work\W*$|moving (?:house|away|out))\b",
     re.IGNORECASE,
 )
 _DOING_WORDS = frozenset({
@@ -34,6 +35,11 @@ def triggered(profile: Profile, text: str) -> Iterator[str]:
             yield response
 
 
+def is_challenge(text: str) -> bool:
+    """Tell whether a trouble of waking life is named."""
+    return bool(_CHALLENGE.search(text))
+
+
 def _met(trigger: str, text: str) -> bool:
     match trigger:
         case "dream_symbol_mentioned":
@@ -43,7 +49,7 @@ def _met(trigger: str, text: str) -> bool:
         case "spiritual_seeking":
             return bool(_SEEKING.search(text))
         case "life_challenge":
-            return bool(_CHALLENGE.search(text))
+            return is_challenge(text)
         case _:
             return _named(trigger, text)
 

@@ -12,65 +12,36 @@ from oneiro.dreamwork.lexicon import Token, inflections, tokens
 MAX_CLAUSE_WORDS = 12
 _MAX_CHARS = 90
 _DETERMINERS = frozenset(
-    "a an the my his her our their your this that these those some two three four five six seven eight nine ten "
-    "many several another every no both hundreds thousands dozens".split()
+    ["a", "an", "the", "my", "his", "her", "our", "their", "your", "this", "that", "these", "those", "some", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "many", "several", "another", "every", "no", "both", "hundreds", "thousands", "dozens"]
 )
-_PRONOUNS = frozenset("i you he she it we they me him us them who what which someone everyone nobody something "
-                      "nothing everything anything i'm i'd i've i'll he's she's it's they're we're you're there's "
-                      "that's mine im ive ill id".split())  # fmt: skip
-_PREPOSITIONS = frozenset("of in on at by with without from to into onto over under through across behind before after "
-                          "between among against around towards toward inside outside near beside above below like "
-                          "than as for about off out up down along past beyond upon within until till during".split())  # fmt: skip
-_JOINTS = frozenset("and but or so because when while then if that which who where though although until whereas "
-                    "since unless plus cos cuz".split())  # fmt: skip
+_GAPS = frozenset({" ", "-", "' ", "’ "})  # A plural possessive ("my parents' house") ends in an apostrophe.
+_AUXILIARIES = frozenset(
+    ["is", "are", "was", "were", "had", "have", "has", "could", "can", "would", "will", "did", "do", "does", "am", "be", "been", "may", "might", "must"]
+)
+_PRONOUNS = frozenset(["i", "you", "he", "she", "it", "we", "they", "me", "him", "us", "them", "who", "what", "which", "someone", "everyone", "nobody", "something", "nothing", "everything", "anything", "i'm", "i'd", "i've", "i'll", "he's", "she's", "it's", "they're", "we're", "you're", "there's", "that's", "mine", "im", "ive", "ill", "id"])  # fmt: skip
+_PREPOSITIONS = frozenset(["of", "in", "on", "at", "by", "with", "without", "from", "to", "into", "onto", "over", "under", "through", "across", "behind", "before", "after", "between", "among", "against", "around", "towards", "toward", "inside", "outside", "near", "beside", "above", "below", "like", "than", "as", "for", "about", "off", "out", "up", "down", "along", "past", "beyond", "upon", "within", "until", "till", "during"])  # fmt: skip
+_JOINTS = frozenset(["and", "but", "or", "so", "because", "when", "while", "then", "if", "that", "which", "who", "where", "though", "although", "until", "whereas", "since", "unless", "plus", "cos", "cuz"])  # fmt: skip
 _ADVERBS = frozenset(
-    "very really suddenly there here just also still again away back then now not never always only almost quite too "
-    "even maybe perhaps somehow anyway actually basically kind sort well yeah yes no oh um uh ok okay please ever "
-    "already soon once twice later far more most less much how why all any each such own both either neither else "
-    "however instead together apart everywhere somewhere nowhere anymore today tonight yesterday forward forwards "
-    "backwards upstairs downstairs outside inside home".split()
+    ["very", "really", "suddenly", "there", "here", "just", "also", "still", "again", "away", "back", "then", "now", "not", "never", "always", "only", "almost", "quite", "too", "even", "maybe", "perhaps", "somehow", "anyway", "actually", "basically", "kind", "sort", "well", "yeah", "yes", "no", "oh", "um", "uh", "ok", "okay", "please", "ever", "already", "soon", "once", "twice", "later", "far", "more", "most", "less", "much", "how", "why", "all", "any", "each", "such", "own", "both", "either", "neither", "else", "however", "instead", "together", "apart", "everywhere", "somewhere", "nowhere", "anymore", "today", "tonight", "yesterday", "forward", "forwards", "backwards", "upstairs", "downstairs", "outside", "inside", "home"]
 )
-_VERB_STEMS = (
-    "be have do can could will would shall should may might must go come get make take see look know think say tell "
-    "ask feel seem keep let put turn start begin try want need like love hate become happen stand sit walk run fly "
-    "fall hold give find leave call open close move live believe bring sound hear talk speak watch follow stop "
-    "create read allow add grow win offer remember consider appear buy wait serve die send expect build stay reach kill "
-    "remain suggest raise pass sell require decide pull push carry break hide chase throw catch hit cut eat drink "
-    "sleep wake write sing dance swim sink drown cry weep laugh smile scream shout whisper stare point pick drop lose "
-    "lock unlock climb drive ride crash burn melt bite attack fight meet touch wash clean cook grab jump shake shine "
-    "float drift crawl dig bury wear hang lie sweep spread fill cover pour slip slide lead spin knock explode "
-    "disappear vanish arrive enter return escape rise explain ask mean pretend realise realize notice understand "
-    "belong ought used kept work play hand show help swam sit tear peel gather hum wander refuse press smell taste "
-    "whirl swallow swell shrink collapse crumble crack bleed flood leak rain knit sew feed nod wave laugh forget dream"
-).split()
-_NOUNS_TOO = frozenset("dream dreams light work works play hand hands love like being fall rain flood call show wave waves "
-                       "help watch end look close burn crack leak tear tears fight point sound drink living human cut "
-                       "swallow smell dance touch cook drive rides ride crash dig feed shine walk building buildings "
-                       "feeling feelings drawing painting wedding clothing ceiling evening morning lightning swimming "
-                       "bed red shed seed sled hundred ring king wing string spring thing bleed left lead cover".split())  # fmt: skip
+_VERB_STEMS = ["be", "have", "do", "can", "could", "will", "would", "shall", "should", "may", "might", "must", "go", "come", "get", "make", "take", "see", "look", "know", "think", "say", "tell", "ask", "feel", "seem", "keep", "let", "put", "turn", "start", "begin", "try", "want", "need", "like", "love", "hate", "become", "happen", "stand", "sit", "walk", "run", "fly", "fall", "hold", "give", "find", "leave", "call", "open", "close", "move", "live", "believe", "bring", "sound", "hear", "talk", "speak", "watch", "follow", "stop", "create", "read", "allow", "add", "grow", "win", "offer", "remember", "consider", "appear", "buy", "wait", "serve", "die", "send", "expect", "build", "stay", "reach", "kill", "remain", "suggest", "raise", "pass", "sell", "require", "decide", "pull", "push", "carry", "break", "hide", "chase", "throw", "catch", "hit", "cut", "eat", "drink", "sleep", "wake", "write", "sing", "dance", "swim", "sink", "drown", "cry", "weep", "laugh", "smile", "scream", "shout", "whisper", "stare", "point", "pick", "drop", "lose", "lock", "unlock", "climb", "drive", "ride", "crash", "burn", "melt", "bite", "attack", "fight", "meet", "touch", "wash", "clean", "cook", "grab", "jump", "shake", "shine", "float", "drift", "crawl", "dig", "bury", "wear", "hang", "lie", "sweep", "spread", "fill", "cover", "pour", "slip", "slide", "lead", "spin", "knock", "explode", "disappear", "vanish", "arrive", "enter", "return", "escape", "rise", "explain", "ask", "mean", "pretend", "realise", "realize", "notice", "understand", "belong", "ought", "used", "kept", "work", "play", "hand", "show", "help", "swam", "sit", "tear", "peel", "gather", "hum", "wander", "refuse", "press", "smell", "taste", "whirl", "swallow", "swell", "shrink", "collapse", "crumble", "crack", "bleed", "flood", "leak", "rain", "knit", "sew", "feed", "nod", "wave", "laugh", "forget", "dream"]
+_NOUNS_TOO = frozenset(["dream", "dreams", "light", "work", "works", "play", "hand", "hands", "love", "like", "being", "fall", "rain", "flood", "call", "show", "wave", "waves", "help", "watch", "end", "look", "close", "burn", "crack", "leak", "tear", "tears", "fight", "point", "sound", "drink", "living", "human", "cut", "swallow", "smell", "dance", "touch", "cook", "drive", "rides", "ride", "crash", "dig", "feed", "shine", "walk", "building", "buildings", "feeling", "feelings", "drawing", "painting", "wedding", "clothing", "ceiling", "evening", "morning", "lightning", "swimming", "bed", "red", "shed", "seed", "sled", "hundred", "ring", "king", "wing", "string", "spring", "thing", "bleed", "left", "lead", "cover"])  # fmt: skip
 _VERBS = frozenset(form for stem in _VERB_STEMS for form in inflections(stem)) | frozenset(
-    "don't didn't doesn't won't can't couldn't wasn't weren't isn't aren't wouldn't shouldn't haven't hasn't hadn't cannot "
-    "gonna wanna gotta dont didnt cant couldnt wasnt isnt".split()
+    ["don't", "didn't", "doesn't", "won't", "can't", "couldn't", "wasn't", "weren't", "isn't", "aren't", "wouldn't", "shouldn't", "haven't", "hasn't", "hadn't", "cannot", "gonna", "wanna", "gotta", "dont", "didnt", "cant", "couldnt", "wasnt", "isnt"]
 )
 _VAGUE = frozenset(
-    "thing things dream dreams time times way lot lots bit kind sort something moment moments day days night one ones "
-    "idea rest part parts end middle side sides top bottom same feeling feelings reason other others stuff point case "
-    "fact minute minutes hour hours second seconds first last next whole sense question questions minutes matter "
-    "truth hell fuck nightmare beginning start while most few couple lots place places instructions prompt system "
-    "people person man woman hand hands front back type doubt problem problems year years week weeks month months "
-    "morning evening afternoon real good bad new old".split()
+    ["thing", "things", "dream", "dreams", "time", "times", "way", "lot", "lots", "bit", "kind", "sort", "something", "moment", "moments", "day", "days", "night", "one", "ones", "idea", "rest", "part", "parts", "end", "middle", "side", "sides", "top", "bottom", "same", "feeling", "feelings", "reason", "other", "others", "stuff", "point", "case", "fact", "minute", "minutes", "hour", "hours", "second", "seconds", "first", "last", "next", "whole", "sense", "question", "questions", "minutes", "matter", "truth", "hell", "fuck", "nightmare", "beginning", "start", "while", "most", "few", "couple", "lots", "place", "places", "instructions", "prompt", "system", "people", "person", "man", "woman", "hand", "hands", "front", "back", "type", "doubt", "problem", "problems", "year", "years", "week", "weeks", "month", "months", "morning", "evening", "afternoon", "real", "good", "bad", "new", "old"]
 )
 _ADJECTIVES = frozenset(
-    "black white red blue green yellow golden silver grey gray brown purple pink dark bright huge big small little tiny "
-    "giant enormous old ancient young dead long tall deep empty broken burning wild strange beautiful ugly cold warm "
-    "hot wet dry dirty muddy clear glowing shining blind naked wooden stone glass paper heavy soft sharp rotten angry "
-    "silent faceless headless endless bottomless hidden secret locked open narrow steep wounded frozen invisible".split()
+    ["black", "white", "red", "blue", "green", "yellow", "golden", "silver", "grey", "gray", "brown", "purple", "pink", "dark", "bright", "huge", "big", "small", "little", "tiny", "giant", "enormous", "old", "ancient", "young", "dead", "long", "tall", "deep", "empty", "broken", "burning", "wild", "strange", "beautiful", "ugly", "cold", "warm", "hot", "wet", "dry", "dirty", "muddy", "clear", "glowing", "shining", "blind", "naked", "wooden", "stone", "glass", "paper", "heavy", "soft", "sharp", "rotten", "angry", "silent", "faceless", "headless", "endless", "bottomless", "hidden", "secret", "locked", "open", "narrow", "steep", "wounded", "frozen", "invisible"]
 )
-_TAILS = frozenset({"of", "without", "with"})
-_FILLERS = frozenset("and but then so well um uh like yeah yes no oh ok okay because also maybe perhaps or that "
-                     "actually basically anyway just i-think".split())  # fmt: skip
+_TAILS = frozenset({"of", "without"})
+_UNFINISHED = frozenset(
+    ["got", "get", "gets", "was", "were", "is", "are", "had", "have", "has", "went", "came", "kept", "started", "began", "would", "could", "said", "will", "just", "a"]
+)
+_FILLERS = frozenset(["and", "but", "then", "so", "well", "um", "uh", "like", "yeah", "yes", "no", "oh", "ok", "okay", "because", "also", "maybe", "perhaps", "or", "that", "actually", "basically", "anyway", "just", "i-think"])  # fmt: skip
 _BARE_ARTICLES = frozenset({"A", "An", "The", "Some"})
-_DANGLING = _DETERMINERS | _JOINTS | _PREPOSITIONS - frozenset("up down out off in over away along past".split())
+_DANGLING = _DETERMINERS | _JOINTS | _PREPOSITIONS - frozenset(["up", "down", "out", "off", "in", "over", "away", "along", "past"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +59,7 @@ def runs(text: str) -> tuple[tuple[Token, ...], ...]:
     """Split `text` where anything but a space or a hyphen stands between two words."""
     split: list[list[Token]] = []
     for token in tokens(text):
-        if split and text[split[-1][-1].end : token.start] in {" ", "-"}:
+        if split and text[split[-1][-1].end : token.start] in _GAPS:
             split[-1].append(token)
         else:
             split.append([token])
@@ -108,9 +79,9 @@ def _is_verb(word: str) -> bool:
     return word in _VERBS or (word.endswith(("ed", "ing")) and len(word) > 4)
 
 
-def _cut(text: str, words: tuple[Token, ...], weight: int = 0) -> Phrase | None:
+def _cut(text: str, words: tuple[Token, ...], weight: int = 0, *, keep_article: bool = False) -> Phrase | None:
     """Quote `words`; a capital article that only opened a sentence is left out."""
-    if len(words) > 1 and text[words[0].start : words[0].end] in _BARE_ARTICLES:
+    if not keep_article and len(words) > 1 and text[words[0].start : words[0].end] in _BARE_ARTICLES:
         words = words[1:]
     if not words or words[-1].end - words[0].start > _MAX_CHARS:
         return None
@@ -136,7 +107,9 @@ def _phrase_end(run: tuple[Token, ...], at: int) -> int:
     """Return where the noun phrase that begins at `at` ends: up to four words, and a short "of …" after them."""
     end = at + 1
     while end < len(run) and end - at <= 4 and _is_content(run[end]):
-        if _is_verb(run[end].lower) and not (end == at + 1 and _participle(run, end)):
+        if _is_verb(run[end].lower) and not (
+            _participle(run, end) and (end == at + 1 or run[end].lower.endswith("ing"))
+        ):
             break
         end += 1
     if end > at + 1 and end < len(run) and run[end].lower in _TAILS:
@@ -171,13 +144,21 @@ def _weight(words: tuple[Token, ...]) -> int:
     return 2 + (len(content) > 1) + described + (max(map(len, content)) >= 7)
 
 
+def adjectives(words: str) -> int:
+    """Count the describing words of a phrase."""
+    return sum(token.lower in _ADJECTIVES for token in tokens(words))
+
+
 def around(text: str, start: int, end: int) -> Phrase:
     """Widen the span of a noun to its article, its adjectives and a short "of …" where they stand beside it."""
+    whole = next((phrase for phrase in noun_phrases(text) if phrase.start <= start and end <= phrase.end), None)
+    if whole:
+        return whole
     for run in runs(text):
         inside = [at for at, token in enumerate(run) if token.start >= start and token.end <= end]
         if inside:
             first, last = _left(run, inside[0]), inside[-1] + 1
-            if last < len(run) and run[last].lower in _TAILS - {"with"}:
+            if last < len(run) and run[last].lower in _TAILS:
                 last = _tail_end(run, last)
             return _cut(text, run[first:last]) or Phrase(text[start:end], start, end)
     return Phrase(text[start:end], start, end)
@@ -208,28 +189,69 @@ def clause(text: str, start: int, end: int) -> Phrase | None:
         inside = [at for at, token in enumerate(run) if token.start >= start and token.end <= end]
         if inside:
             first, last = _clause_bounds(run, inside[0], inside[-1] + 1)
-            return _cut(text, run[first:last]) if last - first >= 3 and _has_verb(run[first:last]) else None
+            return (
+                _cut(text, run[first:last], keep_article=True)
+                if last - first >= 3 and _has_verb(run[first:last])
+                else None
+            )
     return None
 
 
-def _has_verb(words: tuple[Token, ...]) -> bool:
+def _stands_alone(words: tuple[Token, ...]) -> bool:
+    """Tell whether a clause has a verb, and does not begin with a bare "was" or "couldn't"."""
+    if len(words) < 3 or words[0].lower.removesuffix("n't") in _AUXILIARIES | {"ca", "wo"}:
+        return False
     return any(_is_verb(word.lower) for word in words)
 
 
 def _clause_bounds(run: tuple[Token, ...], first: int, last: int) -> tuple[int, int]:
     begin, stop = first, last
-    while begin > 0 and run[begin - 1].lower not in _JOINTS:
+    while begin > 0 and not _joins(run, begin - 1):
         begin -= 1
+    begin = _with_subject(run, begin, first, last)
     while begin < first and run[begin].lower in _FILLERS:
         begin += 1
-    while last - begin > MAX_CLAUSE_WORDS or (stop - begin > MAX_CLAUSE_WORDS and begin < first):
-        begin += 1
-    while stop < len(run) and stop - begin < MAX_CLAUSE_WORDS and run[stop].lower not in _JOINTS:
+    if (
+        run[begin].lower in {"there", "it"}
+        and begin + 2 <= first
+        and run[begin + 1].lower in {"was", "were", "is", "are"}
+    ):
+        begin += 2
+    if last - begin > MAX_CLAUSE_WORDS:
+        begin = _later_start(run, last - MAX_CLAUSE_WORDS, first)
+    while stop < len(run) and stop - begin < MAX_CLAUSE_WORDS and not _joins(run, stop):
         stop += 1
-    cut_short = stop < len(run) and run[stop].lower not in _JOINTS
-    while stop > last and (run[stop - 1].lower in _DANGLING or (cut_short and _opens(run[stop - 1]))):
+    cut_short = stop < len(run) and not _joins(run, stop)
+    while stop > last and (
+        run[stop - 1].lower in _DANGLING or run[stop - 1].lower in _UNFINISHED or (cut_short and _opens(run[stop - 1]))
+    ):
         stop -= 1
     return begin, stop
+
+
+def _with_subject(run: tuple[Token, ...], begin: int, first: int, last: int) -> int:
+    """Reach back over one "and" when a clause starts with its verb, so that it is told who did it."""
+    words = (at for at in range(begin, first + 1) if run[at].lower not in _FILLERS)
+    if begin == 0 or run[begin - 1].lower not in {"and", "but", "then"} or not _is_verb(run[next(words, first)].lower):
+        return begin
+    earlier = begin - 1
+    while earlier > 0 and not _joins(run, earlier - 1):
+        earlier -= 1
+    return earlier if last - earlier <= MAX_CLAUSE_WORDS else begin
+
+
+def _later_start(run: tuple[Token, ...], earliest: int, first: int) -> int:
+    """Return where a long clause can be entered: at a word that may begin a phrase, else at the image itself."""
+    starts = (at for at in range(max(0, earliest), first) if run[at].lower in _PRONOUNS | _DETERMINERS)
+    return next(starts, first)
+
+
+def _joins(run: tuple[Token, ...], at: int) -> bool:
+    """Tell whether the word at `at` joins two clauses; "so" does only before a subject ("so I ran", "so scared")."""
+    word = run[at].lower
+    if word == "so":
+        return at + 1 < len(run) and run[at + 1].lower in _PRONOUNS
+    return word in _JOINTS
 
 
 def _opens(token: Token) -> bool:
@@ -240,7 +262,8 @@ _LEAD_INS = (
     "it reminds me of", "that reminds me of", "reminds me of", "it makes me think of", "it was like", "it's like",
     "it is like", "i think of", "i think it was", "i think it is", "i think it's", "i guess it's", "i guess", "i think",
     "maybe it's", "maybe", "probably", "it feels like", "it felt like", "it was", "it is", "it's", "that was",
-    "i suppose", "i would say", "i feel like", "well", "yes", "yeah", "no", "oh",
+    "i suppose", "i would say", "i feel like", "well", "yes", "yeah", "no", "oh", "mostly", "when", "how", "more like",
+    "it's more like", "it was more like", "kind of", "sort of", "ok sorry", "sorry", "of when", "the time when", "how i felt when", "i felt when", "what i felt was",
 )  # fmt: skip
 
 
@@ -254,9 +277,14 @@ def telling(text: str) -> Phrase | None:
             words = words[:-1]
         phrase = _cut(text, words)
         value = sum(2 if _is_content(word) and word.lower not in _VAGUE else 0 for word in words)
-        if phrase and value > 0 and (best is None or value > best[0]):
+        if words and words[-1].lower in _SAYING:
+            value -= 3
+        if phrase and value > 0 and (best is None or value >= best[0]):
             best = (value, phrase)
     return best[1] if best else None
+
+
+_SAYING = frozenset({"say", "says", "said", "saying", "like", "think", "mean", "is", "was"})
 
 
 def _without_lead_in(run: tuple[Token, ...]) -> tuple[Token, ...]:

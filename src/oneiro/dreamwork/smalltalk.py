@@ -38,7 +38,7 @@ def _weighed(statements: list[str]) -> tuple[Piece, ...]:
 
 def _close(move: Move, voice: Voice, memory: Memory) -> Draft:
     pieces = _weighed(sentences(voice.say(move.value, opens=True, needed=True)))
-    if memory.current:
+    if memory.current and memory.current.noun and memory.current.symbol and not memory.dark:
         pieces = (*pieces, Piece(voice.say("keep", earlier=memory.current.short), 2))
     return Draft(pieces, None)
 
