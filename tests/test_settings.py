@@ -49,7 +49,7 @@ def test_arguments_stand_before_the_environment(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_secrets_do_not_show() -> None:
-    settings = Settings(jwt_secret="hush", elevenlabs_api_key="key")  # type: ignore[arg-type]
+    settings = Settings(jwt_secret="hush", elevenlabs_api_key="key")
 
     assert "hush" not in repr(settings)
     assert settings.elevenlabs_api_key is not None

@@ -111,7 +111,7 @@ def test_a_strange_time_to_live_is_a_usage_error(oneiro: Run) -> None:
 def test_migrate_brings_a_database_up_to_date_once(oneiro: Run, postgres: Server) -> None:
     name = "cli_migrate"
     with psycopg.connect(postgres.admin_url, autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]  # A constant.
+        conn.execute(f"CREATE DATABASE {name}")
     url = {"ONEIRO_MIGRATE_DATABASE_URL": postgres.url(name)}
 
     before = oneiro("migrate", "--check", **url)

@@ -17,7 +17,12 @@ FAREWELLS = {"/end", "/quit", "/exit"}
 
 
 class Screen(Protocol):
-    """Shows a conversation and reads what the dreamer says."""
+    """Shows a conversation and reads what the dreamer says.
+
+    `pace` is how much faster than a person the engine of this process shall answer: nobody watches a pipe.
+    """
+
+    pace: float
 
     def begin(self, started: dict[str, Any]) -> None:
         """Show that the conversation has started."""
@@ -62,6 +67,8 @@ def _settle(waiting: "asyncio.Future[str]", line: str) -> None:
 class JsonScreen:
     """One object a line."""
 
+    pace = 100.0
+
     def begin(self, started: dict[str, Any]) -> None:
         """Print `started`."""
         _print_json(Line("started", conversation_id=started["conversation_id"]))
@@ -90,6 +97,8 @@ def _print_json(line: Line) -> None:
 class PlainScreen:
     """The interpreter's words on standard output, everything else on standard error."""
 
+    pace = 100.0
+
     def begin(self, started: dict[str, Any]) -> None:
         """Show what a dreamer must know before she speaks."""
         sys.stderr.write(started["disclosure"]["text"] + "\n")
@@ -117,6 +126,8 @@ class PlainScreen:
 
 class TerminalScreen:
     """A chat: the interpreter's words appear as they come."""
+
+    pace = 1.0
 
     def __init__(self) -> None:
         self._console = Console(highlight=False)

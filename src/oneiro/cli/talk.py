@@ -41,7 +41,7 @@ def talk(
     screen = _screen(json=json)
 
     async def run() -> bool:
-        async with _address(url, data_dir) as address, signed_in(address, token) as api:
+        async with _address(url, data_dir, screen.pace) as address, signed_in(address, token) as api:
             return await _converse(api, interpreter, told, screen)
 
     if not asyncio.run(run()):
@@ -64,11 +64,11 @@ def _screen(*, json: bool) -> Screen:
 
 
 @asynccontextmanager
-async def _address(url: str | None, data_dir: Path | None) -> AsyncIterator[str]:
+async def _address(url: str | None, data_dir: Path | None, pace: float) -> AsyncIterator[str]:
     if url is not None:
         yield url
         return
-    async with local_stack(load_settings(data_dir=data_dir), port=0) as stack:
+    async with local_stack(load_settings(data_dir=data_dir), port=0, speed=pace) as stack:
         yield stack.api_url
 
 
