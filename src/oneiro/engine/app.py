@@ -82,6 +82,7 @@ async def running(settings: EngineSettings, host: str = "127.0.0.1", port: int =
         create_engine(settings),
         ws="websockets-sansio",
         ws_max_size=protocol.MOST_FRAME,
+        ws_per_message_deflate=False,  # On loopback it costs more than it saves.
         log_config=None,
         log_level="warning",  # Below it uvicorn names addresses, and with them signatures.
         access_log=False,

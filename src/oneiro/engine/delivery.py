@@ -1,5 +1,6 @@
 """How a reply reaches the client: written word by word, or spoken in pieces at the pace of speech."""
 
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -17,6 +18,9 @@ PIECE = 0.25
 """Seconds of sound in one frame."""
 AHEAD = 0.75
 """Seconds of sound that may be sent before they are heard."""
+
+_PIECE_OF_TEXT = re.compile(r"(?:\S+\s*){1,3}")
+"""As many words as are written at once."""
 
 Send = Callable[[Frame], Awaitable[None]]
 
@@ -39,8 +43,8 @@ class Delivery:
             async for piece in pieces:
                 self.begun = True
                 self._pieces.append(piece)
+                await pacing.pause(WORD * len(piece.split()))
                 await send(protocol.response_part(self.event_id, "delta", piece))
-                await pacing.pause(WORD)
         self.text = "".join(self._pieces).strip()
         await send(protocol.response_part(self.event_id, "stop"))
         await send(protocol.agent_response(self.event_id, self.text))
@@ -65,6 +69,11 @@ class Delivery:
         share = min(1.0, pacing.elapsed(self._since) / self._seconds)
         words = self.text.split()
         return " ".join(words[: int(len(words) * share)]) + ("" if share == 1.0 else "...")
+
+
+def pieces_of(text: str) -> list[str]:
+    """A text as it is written, a few words at a time."""
+    return _PIECE_OF_TEXT.findall(text)
 
 
 async def sound_of(text: str, opening: Opening, voice: Voice | None, speech: Speech, fmt: SoundFormat) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 
 from oneiro.engine import protocol
 from oneiro.engine.conversations import Line, Record
-from oneiro.engine.delivery import Delivery, Send, sound_of
+from oneiro.engine.delivery import Delivery, Send, pieces_of, sound_of
 from oneiro.engine.opening import Opening
 from oneiro.engine.pacing import THINKING
 from oneiro.engine.sound import SoundFormat
@@ -186,5 +186,6 @@ class Floor:
 
 
 async def _whole(text: str) -> AsyncGenerator[str, None]:
-    """Fixed words as a reply in one piece."""
-    yield text
+    """Fixed words as a reply."""
+    for piece in pieces_of(text):
+        yield piece

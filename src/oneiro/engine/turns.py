@@ -11,6 +11,7 @@ import httpx
 
 from oneiro.dreamwork.dialogue import Dialogue
 from oneiro.dreamwork.profile import Profile
+from oneiro.engine.delivery import pieces_of
 from oneiro.engine.opening import Opening
 from oneiro.engine.settings import LlmEndpoint
 from oneiro.engine.state import Engine
@@ -67,8 +68,8 @@ class Brain:
         """The reply in pieces; dreamwork hears every line, so that it can take over at any point."""
         own = self._dialogue.reply(text)
         if self._endpoint is None:
-            for word in own.split(" "):
-                yield f"{word} "
+            for piece in pieces_of(own):
+                yield piece
             return
         begun = False
         try:
