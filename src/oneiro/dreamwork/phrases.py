@@ -189,11 +189,7 @@ def clause(text: str, start: int, end: int) -> Phrase | None:
         inside = [at for at, token in enumerate(run) if token.start >= start and token.end <= end]
         if inside:
             first, last = _clause_bounds(run, inside[0], inside[-1] + 1)
-            return (
-                _cut(text, run[first:last], keep_article=True)
-                if last - first >= 3 and _has_verb(run[first:last])
-                else None
-            )
+            return _cut(text, run[first:last], keep_article=True) if _stands_alone(run[first:last]) else None
     return None
 
 
