@@ -2,7 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oneiro.errors import ValidationError
@@ -56,6 +56,7 @@ def test_a_document_comes_back_from_its_own_yaml() -> None:
     assert "template: |\n" in documents.dump(document)
 
 
+@settings(deadline=None)
 @given(plain_data)
 def test_any_data_comes_back_from_its_yaml(data: Any) -> None:
     assert yaml_text.load(yaml_text.dump(data)).data == data
@@ -109,6 +110,7 @@ def test_a_billion_laughs_stop_at_the_first_anchor() -> None:
     assert "line 1, column 4" in refused(bomb).detail
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200) | st.binary(max_size=200))
 def test_whatever_is_read_gives_a_document_or_a_validation_error(text: str | bytes) -> None:
     with pytest.raises(ValidationError):

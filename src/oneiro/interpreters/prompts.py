@@ -9,8 +9,10 @@ from typing import Final, Literal
 from oneiro.dreamwork.profile import Profile
 from oneiro.errors import ValidationError
 from oneiro.interpreters import derived
+from oneiro.interpreters.grammar import Fault
 from oneiro.interpreters.models import InterpreterDocument, Prompt, PromptType
-from oneiro.interpreters.templates import Compiled, Fault, Placeholder, compiled, fill, refusal
+from oneiro.interpreters.sandbox import Placeholder
+from oneiro.interpreters.templates import Compiled, compiled, fill, refusal
 from oneiro.interpreters.variables import CONVERSATION, neutral, release_values, sample_values
 
 SpokenType = Literal["greeting", "follow_up", "closing"]

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from oneiro.interpreters import documents, templates
+from oneiro.interpreters import documents, grammar, templates
 from oneiro.interpreters.models import MAX_TEMPLATE_BYTES
+from oneiro.interpreters.sandbox import FILTERS
 from oneiro.interpreters.variables import CONVERSATION
 
 SCHEMA_FILE: Final = "interpreter.schema.json"
@@ -100,10 +101,10 @@ def page() -> str:
     sections += [_section(name, part) for name, part in schema["$defs"].items()]
     bounds = {
         "bytes": str(MAX_TEMPLATE_BYTES),
-        "expanded": str(templates.MAX_EXPANDED_BYTES),
-        "cost": str(templates.MAX_COST),
+        "expanded": str(grammar.MAX_EXPANDED_BYTES),
+        "cost": str(grammar.MAX_COST),
         "output": str(templates.MAX_OUTPUT_BYTES),
-        "filters": ", ".join(f"`{name}`" for name in templates.FILTERS),
+        "filters": ", ".join(f"`{name}`" for name in FILTERS),
     }
     prompts = _PROMPTS
     for name, bound in bounds.items():

@@ -1,91 +1,19 @@
-"""Templates: a small, closed part of Jinja2, checked and compiled when a document is published.
+"""Templates: checked and compiled when a document is published, rendered within bounds."""
 
-What a template may do is listed here and everything else is refused with line and reason: no calls, no arithmetic,
-no assignments, no attributes but the release's own. So its time is bounded by its size: the cost of a template is the
-number of its nodes, those in loops counted once for each of the most entries a list can have.
-"""
-
-import difflib
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
+from jinja2 import Template, nodes
 from jinja2.exceptions import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from oneiro.errors import ValidationError
-from oneiro.interpreters.models import MAX_ITEMS, InterpreterDocument, Prompt, PromptType
-from oneiro.interpreters.variables import CONVERSATION, neutral, specimen
+from oneiro.interpreters.grammar import Fault, checked
+from oneiro.interpreters.models import InterpreterDocument, Prompt
+from oneiro.interpreters.sandbox import BEGIN, END, ENVIRONMENT
+from oneiro.interpreters.variables import neutral
 
 MAX_OUTPUT_BYTES: Final = 64 * 1024
-MAX_EXPANDED_BYTES: Final = 64 * 1024
-MAX_COST: Final = 100_000
-MAX_DEPTH: Final = 40
-MAX_INCLUDES: Final = 3
-
-_TEXT_FILTERS = ("capitalize", "lower", "title", "trim", "upper")
-FILTERS = (*_TEXT_FILTERS, "default", "join", "length")
-_FILTER_SUBJECT: Mapping[str, Any] = {"default": object, "join": list, "length": (list, str)}
-_FILTER_VALUES: Mapping[str, Callable[[list[Any]], bool]] = {
-    **dict.fromkeys((*_TEXT_FILTERS, "length"), lambda values: not values),
-    "default": lambda values: len(values) == 1 or (len(values) == 2 and isinstance(values[1], bool)),
-    "join": lambda values: not values or (len(values) == 1 and isinstance(values[0], str)),
-}
-_TESTS = ("defined", "none")
-_LOOP = {"first": True, "last": True, "index": 1, "index0": 0, "length": 1}
-_MARKS = ("{{", "}}", "{%", "%}", "{#", "#}")
-_BEGIN, _END = "\x02", "\x03"  # around a variable left to the platform; documents cannot hold these characters
-_ORDER = {"lt", "lteq", "gt", "gteq"}
-
-Scope = dict[str, Any]
-
-
-class Placeholder:
-    """A value known only in a conversation; in `system` it renders to itself for the platform to fill in."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-def _text(value: Any) -> str:
-    """Values as the guide formats them: lists joined with ", ", objects as JSON, nothing as nothing."""
-    if isinstance(value, str):
-        return neutral(value)
-    if value is None:
-        return ""
-    if isinstance(value, Placeholder):
-        return f"{_BEGIN}{value.name}{_END}"
-    if isinstance(value, list | tuple):
-        return ", ".join(_text(item) for item in value)
-    if isinstance(value, bool | dict):
-        return neutral(json.dumps(value, ensure_ascii=False))
-    return str(value)
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, finalize=_text, trim_blocks=True, lstrip_blocks=True, autoescape=False, cache_size=0
-    )
-    environment.globals.clear()
-    environment.filters = {name: environment.filters[name] for name in FILTERS}
-    environment.tests = {name: environment.tests[name] for name in _TESTS}
-    return environment
-
-
-_ENVIRONMENT: Final = _environment()
-_SPECIMEN: Final = specimen()
-
-
-class Fault(Exception):
-    """What is wrong with a template, and on which of its lines."""
-
-    def __init__(self, prompt: Prompt, line: int | None, message: str) -> None:
-        super().__init__(message)
-        self.prompt = prompt
-        self.line = line or 1
-        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +24,7 @@ class Compiled:
     template: Template
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """Render with these values; raises `ValidationError` when more than 64 KB would come out."""
+        """Render with these values; raises `Fault` when more than 64 KB would come out."""
         chunks: list[str] = []
         size = 0
         try:
@@ -115,10 +43,10 @@ class Compiled:
 
 def fill(text: str) -> str:
     """Neutralise the whole text, then turn what is left to the platform into its `{{name}}`."""
-    parts = neutral(text).split(_BEGIN)
+    parts = neutral(text).split(BEGIN)
     filled = [parts[0]]
     for part in parts[1:]:
-        name, _, rest = part.partition(_END)
+        name, _, rest = part.partition(END)
         before, after = " " * filled[-1].endswith("{"), " " * rest.startswith("}")
         filled.append(f"{before}{{{{{name}}}}}{after}{rest}")
     return "".join(filled)
@@ -141,274 +69,10 @@ def refusal(document: InterpreterDocument, faults: Sequence[Fault]) -> Validatio
 
 def compiled(prompt: Prompt, among: Sequence[Prompt]) -> Compiled:
     """Check a prompt with what it includes from `among` and compile it; raises `Fault`."""
-    body = _Check(among, prompt.type).prompt(prompt, _SPECIMEN | dict.fromkeys(CONVERSATION, ""), ())
-    tree = nodes.Template(body, lineno=1)
-    tree.set_environment(_ENVIRONMENT)
+    tree = nodes.Template(checked(prompt, among), lineno=1)
+    tree.set_environment(ENVIRONMENT)
     try:
-        code = _ENVIRONMENT.compile(tree)
+        code = ENVIRONMENT.compile(tree)
     except (TemplateError, SyntaxError, RecursionError, MemoryError) as error:
         raise Fault(prompt, 1, f"cannot be compiled: {error}") from None
-    return Compiled(prompt, Template.from_code(_ENVIRONMENT, code, {}))
-
-
-def _parsed(prompt: Prompt) -> list[nodes.Node]:
-    try:
-        body = _ENVIRONMENT.parse(prompt.template).body
-    except TemplateSyntaxError as error:
-        raise Fault(prompt, error.lineno, (error.message or "is not a template").rstrip(".")) from None
-    except (ValueError, RecursionError, MemoryError):
-        raise Fault(prompt, 1, "holds something too large or too deeply nested") from None
-    for node, depth in _walk(body):
-        if depth > MAX_DEPTH:
-            raise Fault(prompt, node.lineno, f"is nested more than {MAX_DEPTH} deep")
-    return body
-
-
-def _walk(body: Sequence[nodes.Node]) -> Iterator[tuple[nodes.Node, int]]:
-    waiting = [(node, 1) for node in reversed(body)]
-    while waiting:
-        node, depth = waiting.pop()
-        yield node, depth
-        waiting.extend((child, depth + 1) for child in node.iter_child_nodes())
-
-
-class _Check:
-    """Walks a template once: refuses what is not allowed, and puts the included ones in place of their tags."""
-
-    def __init__(self, among: Sequence[Prompt], kind: PromptType) -> None:
-        self._among = among
-        self._kind = kind
-        self._bytes = 0
-        self._cost = 0
-        self._times = 1
-        self._prompt: Prompt
-        self._trail: tuple[Prompt, ...] = ()
-
-    def prompt(self, prompt: Prompt, scope: Scope, trail: tuple[Prompt, ...]) -> list[nodes.Node]:
-        """The checked body of a prompt, with its own variables around it."""
-        self._bytes += len(prompt.template.encode())
-        if self._bytes > MAX_EXPANDED_BYTES:
-            raise Fault(prompt, 1, f"has more than {MAX_EXPANDED_BYTES} bytes with its includes")
-        outer = (getattr(self, "_prompt", prompt), self._trail)
-        self._prompt, self._trail = prompt, (*trail, prompt)
-        names, values = self._declared(prompt)
-        own = {name: variable.default for name, variable in prompt.variables.items() if name not in CONVERSATION}
-        body = self._body(_parsed(prompt), scope | own)
-        self._prompt, self._trail = outer
-        return [nodes.With(names, values, body, lineno=1)] if names else body
-
-    def _declared(self, prompt: Prompt) -> tuple[list[nodes.Name], list[nodes.Expr]]:
-        """Declared variables as assignments: a constant, or the stand-in for a conversation's empty value."""
-        names: list[nodes.Name] = []
-        values: list[nodes.Expr] = []
-        for name, variable in prompt.variables.items():
-            of_conversation = name in CONVERSATION
-            if name in _SPECIMEN or name == "loop":
-                raise Fault(prompt, 1, f"declares {name}, which every template has already")
-            if variable.default is None and of_conversation:
-                continue
-            if variable.default is None:
-                raise Fault(prompt, 1, f"declares {name} without a default, and nothing else can give it a value")
-            if of_conversation and self._kind == "system":
-                raise Fault(prompt, 1, f"declares a default for {name}, which the platform fills in; leave it out here")
-            constant = nodes.Const(variable.default, lineno=1)
-            names.append(nodes.Name(name, "store", lineno=1))
-            given = nodes.Name(name, "load", lineno=1)
-            values.append(nodes.Or(given, constant, lineno=1) if of_conversation else constant)
-        return names, values
-
-    def _body(self, body: Sequence[nodes.Node], scope: Scope) -> list[nodes.Node]:
-        return [node for statement in body for node in self._statement(statement, scope)]
-
-    def _statement(self, node: nodes.Node, scope: Scope) -> list[nodes.Node]:
-        self._count(node)
-        if isinstance(node, nodes.Include):
-            return self._included(node, scope)
-        if isinstance(node, nodes.Output):
-            for part in node.nodes:
-                self._printed(part, scope)
-        elif isinstance(node, nodes.If):
-            self._condition(node, scope)
-        elif isinstance(node, nodes.For):
-            self._loop(node, scope)
-        else:
-            raise self._fault(node, f"{_tag(node)} is not available in prompts")
-        return [node]
-
-    def _printed(self, node: nodes.Node, scope: Scope) -> None:
-        if isinstance(node, nodes.TemplateData):
-            mark = next((mark for mark in _MARKS if mark in node.data), None)
-            if mark:
-                raise self._fault(node, f"{mark} stands here without its other half")
-        elif not (isinstance(node, nodes.Name) and self._left_to_platform(node.name)):
-            self._expression(node, scope, "in an expression")
-        else:
-            self._count(node)
-
-    def _left_to_platform(self, name: str) -> bool:
-        return self._kind == "system" and name in CONVERSATION
-
-    def _condition(self, node: nodes.If, scope: Scope) -> None:
-        self._expression(node.test, scope, "in a condition")
-        node.body = self._body(node.body, scope)
-        for branch in node.elif_:
-            self._count(branch)
-            self._condition(branch, scope)
-        node.else_ = self._body(node.else_, scope)
-
-    def _loop(self, node: nodes.For, scope: Scope) -> None:
-        items = self._expression(node.iter, scope, "in a loop")
-        if not isinstance(items, list):
-            raise self._fault(
-                node, "a loop runs over a list of the interpreter, such as interpreter.personality.traits"
-            )
-        if not isinstance(node.target, nodes.Name) or node.recursive or node.test is not None:
-            raise self._fault(node, "a loop has the plain form {% for item in list %}")
-        if node.target.name in scope:
-            raise self._fault(node, f"{node.target.name} is taken: choose another name for the loop")
-        inner = scope | {node.target.name: items[0], "loop": _LOOP}
-        self._times *= MAX_ITEMS
-        node.body = self._body(node.body, inner)
-        self._times //= MAX_ITEMS
-        node.else_ = self._body(node.else_, scope)
-
-    def _included(self, node: nodes.Include, scope: Scope) -> list[nodes.Node]:
-        name = node.template.value if isinstance(node.template, nodes.Const) else None
-        if not isinstance(name, str) or node.ignore_missing or not node.with_context:
-            raise self._fault(node, 'an include names a prompt, as in {% include "tone" %}')
-        kind, _, plain = name.rpartition("/")
-        key = (kind or self._prompt.type, plain)
-        prompt = next((known for known in self._among if (known.type, known.name) == key), None)
-        if prompt is None:
-            raise self._fault(node, f"there is no prompt {key[0]}/{plain} to include")
-        if prompt in self._trail:
-            raise self._fault(node, f"{prompt.type}/{prompt.name} would include itself")
-        if len(self._trail) > MAX_INCLUDES:
-            raise self._fault(node, f"includes go {MAX_INCLUDES} levels deep at most")
-        return self.prompt(prompt, scope, self._trail)
-
-    def _expression(self, node: nodes.Node, scope: Scope, use: str) -> Any:
-        """Check an expression and return a specimen of its value."""
-        self._count(node)
-        found: Any
-        match node:
-            case nodes.Const():
-                found = self._constant(node)
-            case nodes.Name():
-                found = self._name(node, scope, use)
-            case nodes.Getattr():
-                found = self._member(node, node.attr, scope, use)
-            case nodes.Getitem(arg=nodes.Const(value=str(key))):
-                found = self._member(node, key, scope, use)
-            case nodes.Filter():
-                found = self._filter(node, scope)
-            case nodes.CondExpr():
-                found = self._choice(node, scope)
-            case _:
-                found = self._logic(node, scope, use)
-        return found
-
-    def _logic(self, node: nodes.Node, scope: Scope, use: str) -> Any:
-        match node:
-            case nodes.And() | nodes.Or():
-                self._expression(node.left, scope, use)
-                return self._expression(node.right, scope, use)
-            case nodes.Not() | nodes.Test(name="defined" | "none", args=[], kwargs=[]):
-                self._expression(node.node, scope, use)
-                return True
-            case nodes.Compare():
-                return self._comparison(node, scope, use)
-            case _:
-                raise self._fault(node, f"{_tag(node)} is not available in prompts")
-
-    def _constant(self, node: nodes.Const) -> Any:
-        if isinstance(node.value, str) and (_BEGIN in node.value or _END in node.value):
-            raise self._fault(node, "a text must not hold control characters")
-        return node.value
-
-    def _name(self, node: nodes.Name, scope: Scope, use: str) -> Any:
-        name = node.name
-        if name not in scope:
-            raise self._fault(node, f"{name} is unknown{_meant(name, scope)}")
-        if self._left_to_platform(name):
-            reason = f"{name} is known only in a conversation: in a system prompt it can be printed as {{{{ {name} }}}}"
-            raise self._fault(node, f"{reason}, but not used {use}")
-        if name == "opening" and self._kind in {"greeting", "follow_up"}:
-            raise self._fault(node, f"opening is what this {self._kind} becomes: it cannot use itself")
-        return scope[name]
-
-    def _member(self, node: nodes.Getattr | nodes.Getitem, key: str, scope: Scope, use: str) -> Any:
-        owner = self._expression(node.node, scope, use)
-        if not isinstance(owner, dict) or key not in owner:
-            known = owner if isinstance(owner, dict) else {}
-            raise self._fault(node, f"{_path(node.node)}.{key} is unknown{_meant(key, known)}")
-        return owner[key]
-
-    def _filter(self, node: nodes.Filter, scope: Scope) -> Any:
-        values = _plain_values(node)
-        if node.name not in FILTERS or node.node is None:
-            raise self._fault(node, f"the filter {node.name} is not available; there are {', '.join(FILTERS)}")
-        if values is None or not _FILTER_VALUES[node.name](values):
-            raise self._fault(node, f"the filter {node.name} does not take these values")
-        subject = self._expression(node.node, scope, "in a filter")
-        if not isinstance(subject, _FILTER_SUBJECT.get(node.name, str)):
-            raise self._fault(node, f"the filter {node.name} does not work on this value")
-        return {"default": subject, "length": 0}.get(node.name, "")
-
-    def _choice(self, node: nodes.CondExpr, scope: Scope) -> Any:
-        self._expression(node.test, scope, "in a condition")
-        if node.expr2 is None:
-            raise self._fault(node, "an `if` within {{ }} needs its `else`")
-        self._expression(node.expr2, scope, "in a condition")
-        return self._expression(node.expr1, scope, "in a condition")
-
-    def _comparison(self, node: nodes.Compare, scope: Scope, use: str) -> Any:
-        left = self._expression(node.expr, scope, use)
-        for operand in node.ops:
-            right = self._expression(operand.expr, scope, use)
-            numbers = isinstance(left, int | float) and isinstance(right, int | float)
-            within = isinstance(right, list) or (isinstance(right, str) and isinstance(left, str))
-            if (operand.op in _ORDER and not numbers) or (operand.op in {"in", "notin"} and not within):
-                raise self._fault(node, "these two cannot be compared")
-            left = right
-        return True
-
-    def _count(self, node: nodes.Node) -> None:
-        self._cost += self._times
-        if self._cost > MAX_COST:
-            raise self._fault(node, "takes too many steps: fewer or smaller loops and includes, please")
-
-    def _fault(self, node: nodes.Node, message: str) -> Fault:
-        lines = (part.lineno for part, _ in _walk([node]))
-        return Fault(self._prompt, next(filter(None, lines), 1), message)
-
-
-def _plain_values(node: nodes.Filter) -> list[Any] | None:
-    """The values given to a filter; None when they are more than plain constants."""
-    if node.kwargs or node.dyn_args or node.dyn_kwargs:
-        return None
-    values = [arg.value for arg in node.args if isinstance(arg, nodes.Const)]
-    return values if len(values) == len(node.args) else None
-
-
-def _tag(node: nodes.Node) -> str:
-    return {"Call": "a call", "Assign": "set", "Block": "block", "Macro": "macro"}.get(
-        type(node).__name__, type(node).__name__.lower()
-    )
-
-
-def _path(node: nodes.Node) -> str:
-    match node:
-        case nodes.Name(name=name):
-            return str(name)
-        case nodes.Getattr(node=owner, attr=attr):
-            return f"{_path(owner)}.{attr}"
-        case nodes.Const(value=value):
-            return repr(value)[:40]
-        case _:
-            return "this"
-
-
-def _meant(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return Compiled(prompt, Template.from_code(ENVIRONMENT, code, {}))

@@ -224,7 +224,7 @@ def _fenced(dream: DreamMaterial | None, remembered: str) -> str:
         ("Title", _one_line(dream.title or "") if dream else ""),
         ("Dream", _material(dream.text) if dream else ""),
         ("Symbols", ", ".join(filter(None, map(_one_line, dream.symbols))) if dream else ""),
-        ("Earlier interpretation", _material(dream.interpretation or "") if dream else ""),
+        ("Interpretation", _material(dream.interpretation or "") if dream else ""),
         ("Remembered from earlier conversations", _material(remembered)),
     ]
     lines = [f"{label}: {text}" for label, text in parts if text]
