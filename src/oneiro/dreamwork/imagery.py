@@ -29,7 +29,26 @@ _SENTENCE = re.compile(r"[^.!?\n]+")
 _ACTS = frozenset({"action", "event"})
 _LATE = 2 / 3
 _COMMON_PLACES = frozenset(
-    ["house", "room", "door", "car", "street", "school", "office", "kitchen", "bed", "train", "bus", "table", "chair", "building", "city", "town", "shop", "road"]
+    [
+        "house",
+        "room",
+        "door",
+        "car",
+        "street",
+        "school",
+        "office",
+        "kitchen",
+        "bed",
+        "train",
+        "bus",
+        "table",
+        "chair",
+        "building",
+        "city",
+        "town",
+        "shop",
+        "road",
+    ]
 )
 
 

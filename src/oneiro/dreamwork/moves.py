@@ -3,6 +3,7 @@
 import re
 from enum import StrEnum
 
+from oneiro.dreamwork.grammar import listed
 from oneiro.dreamwork.lexicon import tokens
 
 
@@ -146,12 +147,8 @@ _QUESTION = re.compile(r"\?\W*$")
 _MAX_QUESTION_WORDS = 20
 _SILENT = re.compile(r"^[\s.…,\-–—_*~!?]*$")
 _SILENCE_WORDS = re.compile(r"^\W*(?:silence|pause|no answer|inaudible|crickets)\W*$", re.IGNORECASE)
-_ENGLISH = frozenset(
-    ["the", "a", "an", "i", "you", "he", "she", "it", "we", "they", "and", "or", "but", "my", "your", "was", "were", "is", "are", "am", "be", "to", "of", "in", "on", "at", "with", "for", "from", "that", "this", "there", "not", "no", "yes", "me", "him", "her", "his", "had", "have", "has", "do", "did", "don't", "it's", "i'm", "what", "who", "how", "why", "when", "so", "then", "just", "all", "as", "by", "out", "up", "dream", "dreamt", "dreamed", "like", "about", "into", "can", "could", "would", "felt", "feel", "think", "know", "went", "saw", "came", "came", "said", "get", "got"]
-)
-_FOREIGN = frozenset(
-    ["ich", "und", "der", "die", "das", "ein", "eine", "nicht", "war", "mit", "auf", "den", "dem", "von", "zu", "es", "ist", "mein", "meine", "habe", "hatte", "wir", "sie", "träumte", "geträumt", "traum", "el", "la", "los", "las", "una", "que", "de", "en", "y", "con", "mi", "por", "para", "era", "estaba", "soñé", "sueño", "pero", "yo", "muy", "como", "se", "del", "je", "le", "les", "une", "des", "et", "est", "que", "dans", "mon", "ma", "j'ai", "j'étais", "rêvé", "rêve", "avec", "pour", "mais", "était", "sur", "pas", "qui", "elle", "il", "un", "di", "che", "non", "ho", "sono", "ero", "mia", "mio", "sogno", "sognato", "per", "con", "della", "nel", "um", "uma", "não", "eu", "meu", "minha", "estava", "sonhei", "sonho", "com", "os", "as", "ik", "een", "het", "van", "niet", "was", "droomde", "droom", "mijn", "en", "ben", "jag", "och", "att", "som", "inte", "drömde", "min", "var", "bir", "ve", "rüya", "gördüm"]
-)  # fmt: skip
+_ENGLISH = listed("small_words")
+_FOREIGN = listed("foreign_small_words")
 
 
 def recognise(text: str) -> Move:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from oneiro.dreamwork import feelings, imagery, topics
+from oneiro.dreamwork.grammar import listed
 from oneiro.dreamwork.lexicon import tokens
 from oneiro.dreamwork.profile import Profile
 
@@ -20,11 +21,7 @@ _CHALLENGE = re.compile(
     r"|stress(?:ed|ful)? (?:at|about|from|with|by)|overwhelmed (?:at|by|with)|at work\W*$|moving (?:house|away|out))\b",
     re.IGNORECASE,
 )
-_DOING_WORDS = frozenset({
-    "explore", "offer", "ask", "provide", "encourage", "use", "suggest", "give", "invite", "share", "apply", "show",
-    "focus", "on", "reflect", "with", "guide", "help", "find", "reframe", "discuss", "address", "the", "a", "to",
-    "gentle", "deep", "open", "recommend", "introduce", "bring", "look", "for", "about", "validate", "acknowledge",
-})  # fmt: skip
+_DOING_WORDS = listed("doing_words")
 _MAX_LENS_WORDS = 3
 
 

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from oneiro.dreamwork.grammar import listed
 from oneiro.dreamwork.lexicon import Lexicon, tokens
 
 # Role to the words that people use for it.
@@ -35,9 +36,7 @@ _DEAD = re.compile(
 )
 _DEATH_BEFORE, _DEATH_AFTER = 16, 40
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-zé]{2,14}\b")
-_NO_NAMES = frozenset(
-    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December", "Christmas", "Easter", "English", "God", "Carl", "Lakshmi", "Jung", "Freud", "Doctor", "Doc", "Internet", "German", "French", "Spanish", "Italian", "American", "British", "Google", "Facebook", "London", "Paris", "Berlin", "Rome", "Europe", "America"]
-)
+_NO_NAMES = listed("no_names")
 
 
 @dataclass(frozen=True, slots=True)

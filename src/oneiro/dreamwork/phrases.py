@@ -7,41 +7,32 @@ can be inside one.
 from dataclasses import dataclass
 from functools import lru_cache
 
+from oneiro.dreamwork.grammar import listed
 from oneiro.dreamwork.lexicon import Token, inflections, tokens
 
 MAX_CLAUSE_WORDS = 12
 _MAX_CHARS = 90
-_DETERMINERS = frozenset(
-    ["a", "an", "the", "my", "his", "her", "our", "their", "your", "this", "that", "these", "those", "some", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "many", "several", "another", "every", "no", "both", "hundreds", "thousands", "dozens"]
-)
+_DETERMINERS = listed("determiners")
 _GAPS = frozenset({" ", "-", "' ", "’ "})  # A plural possessive ("my parents' house") ends in an apostrophe.
-_AUXILIARIES = frozenset(
-    ["is", "are", "was", "were", "had", "have", "has", "could", "can", "would", "will", "did", "do", "does", "am", "be", "been", "may", "might", "must"]
-)
-_PRONOUNS = frozenset(["i", "you", "he", "she", "it", "we", "they", "me", "him", "us", "them", "who", "what", "which", "someone", "everyone", "nobody", "something", "nothing", "everything", "anything", "i'm", "i'd", "i've", "i'll", "he's", "she's", "it's", "they're", "we're", "you're", "there's", "that's", "mine", "im", "ive", "ill", "id"])  # fmt: skip
-_PREPOSITIONS = frozenset(["of", "in", "on", "at", "by", "with", "without", "from", "to", "into", "onto", "over", "under", "through", "across", "behind", "before", "after", "between", "among", "against", "around", "towards", "toward", "inside", "outside", "near", "beside", "above", "below", "like", "than", "as", "for", "about", "off", "out", "up", "down", "along", "past", "beyond", "upon", "within", "until", "till", "during"])  # fmt: skip
-_JOINTS = frozenset(["and", "but", "or", "so", "because", "when", "while", "then", "if", "that", "which", "who", "where", "though", "although", "until", "whereas", "since", "unless", "plus", "cos", "cuz"])  # fmt: skip
-_ADVERBS = frozenset(
-    ["very", "really", "suddenly", "there", "here", "just", "also", "still", "again", "away", "back", "then", "now", "not", "never", "always", "only", "almost", "quite", "too", "even", "maybe", "perhaps", "somehow", "anyway", "actually", "basically", "kind", "sort", "well", "yeah", "yes", "no", "oh", "um", "uh", "ok", "okay", "please", "ever", "already", "soon", "once", "twice", "later", "far", "more", "most", "less", "much", "how", "why", "all", "any", "each", "such", "own", "both", "either", "neither", "else", "however", "instead", "together", "apart", "everywhere", "somewhere", "nowhere", "anymore", "today", "tonight", "yesterday", "forward", "forwards", "backwards", "upstairs", "downstairs", "outside", "inside", "home"]
-)
-_VERB_STEMS = ["be", "have", "do", "can", "could", "will", "would", "shall", "should", "may", "might", "must", "go", "come", "get", "make", "take", "see", "look", "know", "think", "say", "tell", "ask", "feel", "seem", "keep", "let", "put", "turn", "start", "begin", "try", "want", "need", "like", "love", "hate", "become", "happen", "stand", "sit", "walk", "run", "fly", "fall", "hold", "give", "find", "leave", "call", "open", "close", "move", "live", "believe", "bring", "sound", "hear", "talk", "speak", "watch", "follow", "stop", "create", "read", "allow", "add", "grow", "win", "offer", "remember", "consider", "appear", "buy", "wait", "serve", "die", "send", "expect", "build", "stay", "reach", "kill", "remain", "suggest", "raise", "pass", "sell", "require", "decide", "pull", "push", "carry", "break", "hide", "chase", "throw", "catch", "hit", "cut", "eat", "drink", "sleep", "wake", "write", "sing", "dance", "swim", "sink", "drown", "cry", "weep", "laugh", "smile", "scream", "shout", "whisper", "stare", "point", "pick", "drop", "lose", "lock", "unlock", "climb", "drive", "ride", "crash", "burn", "melt", "bite", "attack", "fight", "meet", "touch", "wash", "clean", "cook", "grab", "jump", "shake", "shine", "float", "drift", "crawl", "dig", "bury", "wear", "hang", "lie", "sweep", "spread", "fill", "cover", "pour", "slip", "slide", "lead", "spin", "knock", "explode", "disappear", "vanish", "arrive", "enter", "return", "escape", "rise", "explain", "ask", "mean", "pretend", "realise", "realize", "notice", "understand", "belong", "ought", "used", "kept", "work", "play", "hand", "show", "help", "swam", "sit", "tear", "peel", "gather", "hum", "wander", "refuse", "press", "smell", "taste", "whirl", "swallow", "swell", "shrink", "collapse", "crumble", "crack", "bleed", "flood", "leak", "rain", "knit", "sew", "feed", "nod", "wave", "laugh", "forget", "dream"]
-_NOUNS_TOO = frozenset(["dream", "dreams", "light", "work", "works", "play", "hand", "hands", "love", "like", "being", "fall", "rain", "flood", "call", "show", "wave", "waves", "help", "watch", "end", "look", "close", "burn", "crack", "leak", "tear", "tears", "fight", "point", "sound", "drink", "living", "human", "cut", "swallow", "smell", "dance", "touch", "cook", "drive", "rides", "ride", "crash", "dig", "feed", "shine", "walk", "building", "buildings", "feeling", "feelings", "drawing", "painting", "wedding", "clothing", "ceiling", "evening", "morning", "lightning", "swimming", "bed", "red", "shed", "seed", "sled", "hundred", "ring", "king", "wing", "string", "spring", "thing", "bleed", "left", "lead", "cover"])  # fmt: skip
-_VERBS = frozenset(form for stem in _VERB_STEMS for form in inflections(stem)) | frozenset(
-    ["don't", "didn't", "doesn't", "won't", "can't", "couldn't", "wasn't", "weren't", "isn't", "aren't", "wouldn't", "shouldn't", "haven't", "hasn't", "hadn't", "cannot", "gonna", "wanna", "gotta", "dont", "didnt", "cant", "couldnt", "wasnt", "isnt"]
-)
-_VAGUE = frozenset(
-    ["thing", "things", "dream", "dreams", "time", "times", "way", "lot", "lots", "bit", "kind", "sort", "something", "moment", "moments", "day", "days", "night", "one", "ones", "idea", "rest", "part", "parts", "end", "middle", "side", "sides", "top", "bottom", "same", "feeling", "feelings", "reason", "other", "others", "stuff", "point", "case", "fact", "minute", "minutes", "hour", "hours", "second", "seconds", "first", "last", "next", "whole", "sense", "question", "questions", "minutes", "matter", "truth", "hell", "fuck", "nightmare", "beginning", "start", "while", "most", "few", "couple", "lots", "place", "places", "instructions", "prompt", "system", "people", "person", "man", "woman", "hand", "hands", "front", "back", "type", "doubt", "problem", "problems", "year", "years", "week", "weeks", "month", "months", "morning", "evening", "afternoon", "real", "good", "bad", "new", "old"]
-)
-_ADJECTIVES = frozenset(
-    ["black", "white", "red", "blue", "green", "yellow", "golden", "silver", "grey", "gray", "brown", "purple", "pink", "dark", "bright", "huge", "big", "small", "little", "tiny", "giant", "enormous", "old", "ancient", "young", "dead", "long", "tall", "deep", "empty", "broken", "burning", "wild", "strange", "beautiful", "ugly", "cold", "warm", "hot", "wet", "dry", "dirty", "muddy", "clear", "glowing", "shining", "blind", "naked", "wooden", "stone", "glass", "paper", "heavy", "soft", "sharp", "rotten", "angry", "silent", "faceless", "headless", "endless", "bottomless", "hidden", "secret", "locked", "open", "narrow", "steep", "wounded", "frozen", "invisible"]
-)
+_AUXILIARIES = listed("auxiliaries")
+_PRONOUNS = listed("pronouns")
+_PREPOSITIONS = listed("prepositions")
+_JOINTS = listed("joints")
+_ADVERBS = listed("adverbs")
+_VERB_STEMS = listed("verb_stems")
+_NOUNS_TOO = listed("nouns_too")
+_VERBS = frozenset(form for stem in _VERB_STEMS for form in inflections(stem)) | listed("contractions")
+_VAGUE = listed("vague")
+_ADJECTIVES = listed("adjectives")
 _TAILS = frozenset({"of", "without"})
-_UNFINISHED = frozenset(
-    ["got", "get", "gets", "was", "were", "is", "are", "had", "have", "has", "went", "came", "kept", "started", "began", "would", "could", "said", "will", "just", "a"]
-)
-_FILLERS = frozenset(["and", "but", "then", "so", "well", "um", "uh", "like", "yeah", "yes", "no", "oh", "ok", "okay", "because", "also", "maybe", "perhaps", "or", "that", "actually", "basically", "anyway", "just", "i-think"])  # fmt: skip
+_UNFINISHED = listed("unfinished")
+_FILLERS = listed("fillers")
 _BARE_ARTICLES = frozenset({"A", "An", "The", "Some"})
-_DANGLING = _DETERMINERS | _JOINTS | _PREPOSITIONS - frozenset(["up", "down", "out", "off", "in", "over", "away", "along", "past"])
+_DANGLING = (
+    _DETERMINERS
+    | _JOINTS
+    | _PREPOSITIONS - frozenset(["up", "down", "out", "off", "in", "over", "away", "along", "past"])
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +271,7 @@ def telling(text: str) -> Phrase | None:
     return best[1] if best else None
 
 
-_SAYING = frozenset({"say", "says", "said", "saying", "like", "think", "mean", "is", "was"})
+_SAYING = listed("saying")
 
 
 def _without_lead_in(run: tuple[Token, ...]) -> tuple[Token, ...]:

@@ -7,23 +7,15 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from oneiro.dreamwork.grammar import listed
 from oneiro.dreamwork.lexicon import Lexicon, Match, Token, tokens
 
 _VERBAL_KINDS = frozenset({"action", "event"})
 # Weather words are verbs as well; other nouns are not ("stare" is no star, "caring" is no car).
 _VERBAL_WORDS = frozenset({"rain", "snow", "flood", "thunder", "bleed", "burn", "melt", "freeze", "drown"})
 # Words that are an image only as a noun: "a well", but not "I feel well".
-_NOUN_ONLY = frozenset({
-    "well", "mine", "bear", "fly", "flies", "rose", "watch", "cross", "leaves", "left", "light", "bank", "ring",
-    "train", "match", "spring", "fall", "bow", "lead", "swallow", "duck", "saw", "point", "back", "wave", "waves",
-    "park", "rock", "crane", "kind", "present", "fire", "hand", "head", "face", "mouth", "play", "stage", "book",
-    "circle", "shadow", "mirror", "mask", "plant", "root", "stone", "storm", "board", "file", "block", "key",
-    "jam", "ship", "land", "page", "test", "star", "cry", "lie", "fish", "worm", "dog", "monkey", "ghost",
-})  # fmt: skip
-_NOT_BEFORE_NOUN = frozenset({
-    "i", "you", "he", "she", "it", "we", "they", "who", "to", "can", "can't", "could", "couldn't", "will", "would",
-    "did", "didn't", "don't", "won't", "not", "as", "very", "so", "feel", "felt", "i'd", "i'll", "we'd", "really",
-})  # fmt: skip
+_NOUN_ONLY = listed("noun_only")
+_NOT_BEFORE_NOUN = listed("not_before_noun")
 
 
 @dataclass(frozen=True, slots=True)
