@@ -23,10 +23,12 @@ _DREAMING = re.compile(
 _MAX_WAKING_WORDS = 40
 # What kind of answer was given: a memory, the body, the waking day, or the image speaking for itself.
 _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("body", re.compile(r"\b(?:chest|throat|stomach|belly|shoulders?|heart|head|hands|neck|jaw|back|legs|gut)\b", re.IGNORECASE)),
-    ("spoken", re.compile(r"\b(?:would|might|could|it'd|wants?|wanted|to) (?:say|tell|ask|me to|whisper|want)\b", re.IGNORECASE)),
+    ("body", re.compile(
+        r"\b(?:chest|throat|stomach|belly|shoulders?|heart|head|hands|neck|jaw|back|legs|gut)\b", re.IGNORECASE)),
+    ("spoken", re.compile(
+        r"\b(?:would|might|could|it'd|wants?|wanted|to) (?:say|tell|ask|me to|whisper|want)\b", re.IGNORECASE)),
     ("memory", re.compile(
-        r"\b(?:used to|when i was|when we were|as a (?:child|kid|girl|boy)|years ago|remind\w*|remember|childhood|always"
+        r"\b(?:used to|when i was|when we were|as a (?:child|kid|girl|boy)|years ago|remind\w*|childhood|always"
         r"|once|my (?:grand\w+|mother|father|mum|mom|dad|parents|uncle|aunt|brother|sister)|gave)\b", re.IGNORECASE)),
     ("life", re.compile(
         r"\b(?:work|boss|job|office|these days|lately|at the moment|right now|husband|wife|partner|marriage|money|study"

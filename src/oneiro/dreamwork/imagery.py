@@ -19,8 +19,8 @@ _MARKED = re.compile(
 )
 # A death in waking life, which is no image of the dream.
 GRIEF = re.compile(
-    r"\b(?:passed away|passed on|died (?:last|this|in|a|two|three|four|five|six|ten|many|when|of|\d)|miss (?:him|her|them)"
-    r"|(?:my|our) late (?:father|mother|husband|wife|brother|sister|son|daughter|grand\w+))\b",
+    r"\b(?:passed away|passed on|died (?:last|this|in|a|two|three|four|five|six|ten|many|when|of|\d)"
+    r"|miss (?:him|her|them)|(?:my|our) late (?:father|mother|husband|wife|brother|sister|son|daughter|grand\w+))\b",
     re.IGNORECASE,
 )
 _WAKING = re.compile(r"\bwoke(?:n)?\b|\bwaking up\b", re.IGNORECASE)

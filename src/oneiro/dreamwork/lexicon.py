@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+")
+_TOKEN = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|\d+")
 _VOWELS = frozenset("aeiou")
 _MAX_CHARS = 20_000
 
@@ -35,9 +35,11 @@ _IRREGULAR: dict[str, tuple[str, ...]] = {
     "make": ("made",), "fail": ("failed",), "have": ("had", "has"), "be": ("am", "is", "are", "was", "were", "been"),
     "begin": ("began", "begun"), "crawl": ("crawled",), "hear": ("heard",), "tell": ("told",), "say": ("said",),
     "burn": ("burnt",), "drown": ("drowned",), "spin": ("spun",), "sting": ("stung",), "swing": ("swung",),
-    "shrink": ("shrank", "shrunk"), "swell": ("swollen",), "stand": ("stood",), "sit": ("sat",), "wear": ("wore", "worn"),
+    "shrink": ("shrank", "shrunk"), "swell": ("swollen",), "stand": ("stood",), "sit": ("sat",),
+    "wear": ("wore", "worn"),
     "choose": ("chose", "chosen"), "bring": ("brought",), "leap": ("leapt",), "creep": ("crept",), "light": ("lit",),
-    "melt": ("molten",), "slide": ("slid",), "pay": ("paid",), "send": ("sent",), "keep": ("kept",), "bury": ("buried",),
+    "melt": ("molten",), "slide": ("slid",), "pay": ("paid",), "send": ("sent",), "keep": ("kept",),
+    "bury": ("buried",),
 }  # fmt: skip
 
 
@@ -65,7 +67,7 @@ class Match(Generic[T]):
 def tokens(text: str) -> tuple[Token, ...]:
     """Split `text` (its first 20,000 characters) into words; curly apostrophes count as straight ones."""
     found = _TOKEN.finditer(text[:_MAX_CHARS])
-    return tuple(Token(m.group().lower().replace("’", "'"), m.start(), m.end()) for m in found)
+    return tuple(Token(m.group().lower().replace("\u2019", "'"), m.start(), m.end()) for m in found)
 
 
 def plurals(word: str) -> set[str]:

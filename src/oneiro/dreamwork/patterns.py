@@ -9,8 +9,8 @@ from oneiro.dreamwork.lexicon import tokens
 from oneiro.dreamwork.profile import Profile
 
 _SEEKING = re.compile(
-    r"\b(?:purpose|meaning of (?:my |it all|life)|calling|destiny|why am i here|my path|faith|pray\w*|enlighten\w*|awakening"
-    r"|higher self|the divine|spiritual\w*|soul|god(?:dess)?|karma|universe|meditat\w*|past li(?:fe|ves))\b",
+    r"\b(?:purpose|meaning of (?:my |it all|life)|calling|destiny|why am i here|my path|faith|pray\w*|enlighten\w*"
+    r"|awakening|higher self|the divine|spiritual\w*|soul|god(?:dess)?|karma|universe|meditat\w*|past li(?:fe|ves))\b",
     re.IGNORECASE,
 )
 _CHALLENGE = re.compile(

@@ -13,7 +13,7 @@ from oneiro.dreamwork.lexicon import Token, inflections, tokens
 MAX_CLAUSE_WORDS = 12
 _MAX_CHARS = 90
 _DETERMINERS = listed("determiners")
-_GAPS = frozenset({" ", "-", "' ", "’ "})  # A plural possessive ("my parents' house") ends in an apostrophe.
+_GAPS = frozenset({" ", "-", "' ", "\u2019 "})  # A plural possessive ("my parents' house") ends in an apostrophe.
 _AUXILIARIES = listed("auxiliaries")
 _PRONOUNS = listed("pronouns")
 _PREPOSITIONS = listed("prepositions")
@@ -250,7 +250,8 @@ _LEAD_INS = (
     "it is like", "i think of", "i think it was", "i think it is", "i think it's", "i guess it's", "i guess", "i think",
     "maybe it's", "maybe", "probably", "it feels like", "it felt like", "it was", "it is", "it's", "that was",
     "i suppose", "i would say", "i feel like", "well", "yes", "yeah", "no", "oh", "mostly", "when", "how", "more like",
-    "it's more like", "it was more like", "kind of", "sort of", "ok sorry", "sorry", "of when", "the time when", "how i felt when", "i felt when", "what i felt was",
+    "it's more like", "it was more like", "kind of", "sort of", "ok sorry", "sorry", "of when",
+    "the time when", "how i felt when", "i felt when", "what i felt was",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Putting a reply together: pieces in their order, whole sentences only, within the words allowed, one question last."""
+"""Putting a reply together: whole sentences in their order, within the words allowed, one question last."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

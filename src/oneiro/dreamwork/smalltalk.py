@@ -9,7 +9,8 @@ from oneiro.dreamwork.voice import Voice, bank, sentences
 
 # How an idea is named, and where in `voices.toml` it is explained; the first that is met counts.
 _IDEAS: tuple[tuple[str, str], ...] = (
-    (r"shadow", "shadow"), (r"anim(?:a|us)\b", "anima"), (r"archetype", "archetype"), (r"individuation", "individuation"),
+    (r"shadow", "shadow"), (r"anim(?:a|us)\b", "anima"), (r"archetype", "archetype"),
+    (r"individuation", "individuation"),
     (r"synchronicity", "synchronicity"), (r"red book", "red_book"), (r"oedipus|wish", "wish"), (r"freud", "freud"),
     (r"unconscious|subconscious", "unconscious"), (r"the self", "self"), (r"karma", "karma"), (r"dharma", "dharma"),
     (r"chakra", "chakra"), (r"past li|reincarnation", "past_life"), (r"soul", "soul"), (r"rem sleep", "rem"),

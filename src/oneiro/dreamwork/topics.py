@@ -14,8 +14,8 @@ _TOPICS: dict[str, str] = {
     "change": "change*,transform*,turned into,became,new chapter,move on,moving on,transition,grow*,different now",
     "loss": "lose*,loss,grief,mourn*,miss him,miss her,gone forever,goodbye,breakup,break up,divorce,left me",
     "love": "love*,in love,kiss*,marriage,wedding,lover,romance,boyfriend,girlfriend,husband,wife,partner",
-    "family": "family,mother,mom,mum,father,dad,parents,sister,brother,grandmother,grandfather,son,daughter,cousin,aunt,"
-    "uncle,grandma,grandpa,gran",
+    "family": "family,mother,mom,mum,father,dad,parents,sister,brother,grandmother,grandfather,son,daughter,cousin,"
+    "aunt,uncle,grandma,grandpa,gran",
     "childhood": "childhood,when i was little,when i was a child,as a child,when i was young,school,my old room,kid",
     "fear": "fear,afraid,scared,terrified,frightened,panic,nightmare,dread,anxiety,anxious,chase*,hide*",
     "power": "power,control,boss,king,queen,authority,weapon,strong,powerless,helpless,command*",
@@ -24,8 +24,8 @@ _TOPICS: dict[str, str] = {
     "body": "body,teeth,tooth,blood,hair,skin,hand,face,naked,sick,pain,pregnant,breathe*",
     "death": "death,die*,dead,kill*,funeral,grave,coffin,corpse,cemetery,murder*,bury*,passed away",
     "birth": "birth,born,baby,pregnant,newborn,egg,seed",
-    "spirit": "spirit,spiritual,god,goddess,soul,prayer,pray*,angel,divine,sacred,temple,church,karma,past life,universe,"
-    "meditation,heaven,destiny,faith,higher self,chakra,ancestor",
+    "spirit": "spirit,spiritual,god,goddess,soul,prayer,pray*,angel,divine,sacred,temple,church,karma,past life,"
+    "universe,meditation,heaven,destiny,faith,higher self,chakra,ancestor",
     "journey": "journey,travel*,road,path,train,bus,ship,airport,map,lost my way,destination,luggage,suitcase,trip",
     "home": "home,house,room,door,kitchen,cellar,attic,apartment,flat,bedroom,basement,roof",
     "creativity": "paint*,sing*,song,music,write*,poem,dance*,art,artist,create*,story,instrument",
