@@ -4,9 +4,7 @@ import asyncio
 import base64
 import math
 import random
-import signal
 import socket
-import sys
 import time
 from array import array
 from collections.abc import Awaitable, Callable
@@ -15,16 +13,11 @@ from typing import Any
 import pytest
 from elevenlabs import AsyncElevenLabs
 
-from oneiro.engine.app import EngineSettings, running, serve
+from oneiro.engine.app import EngineSettings, running
 
 Dial = Callable[..., Awaitable[Any]]
 Create = Callable[..., Awaitable[str]]
 SPEECH = array("h", [int(9_000 * math.sin(index * 0.2)) for index in range(16_000)]).tobytes()
-PROGRAM = """
-import asyncio
-from oneiro.engine.app import EngineSettings, serve
-asyncio.run(serve(EngineSettings(), port=int({port})))
-"""
 
 
 async def done(sdk: AsyncElevenLabs, client: Any) -> Any:
@@ -115,23 +108,5 @@ async def test_random_frames_crash_nothing(engine_url: str, create_agent: Create
 
 async def test_an_address_in_use_is_an_error_of_the_caller() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
-        await serve(EngineSettings(), port=taken.getsockname()[1])
-
-
-async def test_a_served_engine_stops_at_a_signal_without_a_trace() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROGRAM.format(port=port), stderr=asyncio.subprocess.PIPE
-    )
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                break
-            except OSError:
-                await asyncio.sleep(0.05)
-        writer.close()
-        process.send_signal(signal.SIGTERM)
-        _, trace = await process.communicate()
-    assert (process.returncode, trace) == (0, b"")
+        async with running(EngineSettings(), port=taken.getsockname()[1]):
+            pass

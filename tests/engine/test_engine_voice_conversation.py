@@ -147,6 +147,23 @@ async def test_a_first_message_that_is_protected_is_not_interrupted(
     assert "interruption" not in client.kinds()
 
 
+async def test_the_words_of_the_guardrail_are_said_to_the_end(
+    start: Callable[..., Awaitable[str]], create_agent: Create, dial: Dial
+) -> None:
+    url = await start(
+        speed=20,
+        recogniser=lambda _: "I dreamt of a bridge.",
+        guardrail=lambda text: LONG if "edge" in text else None,
+    )
+    client = await dial(url, await create_agent(url))
+    await client.open()
+    await client.send(type="user_message", text="I stand at the edge.")
+    await client.until("audio")
+    await client.send(user_audio_chunk=base64.b64encode(SPEECH + SILENCE).decode())
+    assert "bridge" in await client.reply()
+    assert "interruption" not in client.kinds()
+
+
 async def test_without_a_recogniser_nothing_is_invented_and_the_agent_asks_for_writing(
     engine_url: str, create_agent: Create, dial: Dial
 ) -> None:

@@ -1,7 +1,6 @@
-"""The engine as an ASGI application: `create_engine(EngineSettings())`, and two ways to run it."""
+"""The engine as an ASGI application, `create_engine(EngineSettings())`, and `running` to serve it."""
 
 import asyncio
-import signal
 import socket
 from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -24,7 +23,7 @@ from oneiro.engine.gate import Gate
 from oneiro.engine.settings import EngineSettings, LlmEndpoint
 from oneiro.engine.state import Engine
 
-__all__ = ["EngineSettings", "LlmEndpoint", "create_engine", "running", "serve"]
+__all__ = ["EngineSettings", "LlmEndpoint", "create_engine", "running"]
 
 
 def create_engine(settings: EngineSettings) -> FastAPI:
@@ -72,7 +71,7 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def running(settings: EngineSettings, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-    """An engine beside other work in the same loop; gives its base URL. Port 0 takes a free one.
+    """Serve an engine beside other work in the same loop; gives its base URL. Port 0 takes a free one.
 
     Raises OSError when the address cannot be bound.
     """
@@ -97,12 +96,3 @@ async def running(settings: EngineSettings, host: str = "127.0.0.1", port: int =
         server.should_exit = True
         await serving
         listener.close()
-
-
-async def serve(settings: EngineSettings, host: str = "127.0.0.1", port: int = 8401) -> None:
-    """Run an engine until SIGINT or SIGTERM; only in the main thread. Raises OSError as `running` does."""
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with running(settings, host, port):
-        await stopped.wait()

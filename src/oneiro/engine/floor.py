@@ -88,7 +88,10 @@ class Floor:
             await asyncio.wait([self._turn])
 
     async def interrupt(self, *, thinking: bool) -> None:
-        """Stop the reply that is being spoken and say what was heard of it; `thinking` stops one not yet begun."""
+        """Stop the reply that is being spoken and say what was heard of it; `thinking` stops one not yet begun.
+
+        The guardrail's words are never stopped, nor a first message that the agent protects.
+        """
         async with self._changing:
             turn, delivery = self._turn, self._delivery
             speaking = delivery is not None and delivery.begun
@@ -142,6 +145,7 @@ class Floor:
         words = guardrail(text) if guardrail else None
         try:
             if words is not None:
+                self._protected = True
                 await self._send(protocol.guardrail_triggered())
                 await self._deliver(_whole(words), by="guardrail")
                 return
@@ -150,6 +154,7 @@ class Floor:
                 await asyncio.sleep(rest)
             await self._deliver(self._brain.answer(text), by=self._brain.name)
         finally:
+            self._protected = False
             self._brain.said(text, self._line.message if self._line else "")
 
     async def _deliver(self, pieces: AsyncGenerator[str, None], *, by: str | None) -> None:
