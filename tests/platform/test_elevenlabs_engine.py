@@ -13,6 +13,7 @@ import pytest
 from oneiro.platform.elevenlabs import ElevenLabsPlatform
 from oneiro.platform.errors import PlatformLacks, PlatformRefused
 from oneiro.platform.port import PROTECTIONS, AgentSpec, VoiceTuning
+from oneiro.platform.translate import CLIENT_EVENTS
 
 Connect = Callable[..., ElevenLabsPlatform]
 KEY = {"xi-api-key": "sk_test_of_nobody"}
@@ -85,6 +86,7 @@ async def test_the_agent_opens_with_our_variable_and_is_shut_against_clients(
     [
         ({"platform_settings": {"auth": {"enable_auth": False}}}, "auth.enable_auth"),
         ({"platform_settings": {"privacy": {"record_voice": True}}}, "privacy.record_voice"),
+        ({"conversation_config": {"agent": {"prompt": {"prompt": "Be brief."}}}}, "agent.prompt.prompt"),
         ({"platform_settings": {"privacy": {"retention_days": -1}}}, "privacy.retention_days"),
         (
             {"platform_settings": {"overrides": {"conversation_config_override": {"agent": {"first_message": True}}}}},
@@ -108,24 +110,36 @@ async def test_a_protection_that_was_taken_away_is_drift_to_refuse(
     assert field.startswith(PROTECTIONS)
 
 
-async def test_a_changed_voice_or_prompt_is_drift_but_takes_no_protection_away(
+async def test_other_changes_are_drift_but_take_no_protection_away(
     connect: Connect, engine_url: str, spec: AgentSpec
 ) -> None:
     platform = connect(engine_url)
     agent_id = await platform.create_agent(spec)
+    no_text = {"overrides": {"conversation_config_override": {"conversation": {"text_only": False}}}}
+    config = {"tts": {"speed": 1.1}, "conversation": {"client_events": ["audio"]}}
 
     await patch(
         engine_url,
         agent_id,
-        {
-            "conversation_config": {"agent": {"prompt": {"prompt": "Be brief."}}, "tts": {"speed": 1.1}},
-            "tags": ["oneiro"],
-        },
+        {"conversation_config": config, "platform_settings": no_text, "tags": ["oneiro"]},
     )
 
     drift = await platform.drift(agent_id, spec)
-    assert drift == ("agent.prompt.prompt", "tags", "tts.speed")
+    assert drift == ("conversation.client_events", "conversation.text_only", "tags", "tts.speed")
     assert not any(field.startswith(PROTECTIONS) for field in drift)
+
+
+async def test_white_space_order_and_rounding_are_no_drift(connect: Connect, engine_url: str, spec: AgentSpec) -> None:
+    platform = connect(engine_url)
+    agent_id = await platform.create_agent(spec)
+    config = {
+        "agent": {"prompt": {"prompt": spec.system_prompt + "\n", "temperature": 0.70000000001}},
+        "conversation": {"client_events": sorted(CLIENT_EVENTS)},
+    }
+
+    await patch(engine_url, agent_id, {"conversation_config": config, "tags": [spec.tag, "oneiro"]})
+
+    assert await platform.drift(agent_id, spec) == ()
 
 
 async def test_an_agent_is_found_by_its_tag_among_others(connect: Connect, engine_url: str, spec: AgentSpec) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -228,6 +229,18 @@ async def test_the_key_is_in_no_error_and_no_chain(connect: Connect, script: Scr
     assert KEY not in error.detail
     assert error.__cause__ is None
     assert error.__suppress_context__
+
+
+async def test_the_key_is_in_no_log_line_of_ours_the_sdk_or_httpx(
+    connect: Connect, script: Script, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    script.answer(500, {"detail": f"The key {KEY}"})
+
+    await failure(connect(url).signed_url("agent_1"))
+
+    assert "HTTP Request: GET" in caplog.text
+    assert KEY not in caplog.text
 
 
 @pytest.mark.parametrize("key", ["", "  ", "sk_\nsplit", "sk_ключ"])

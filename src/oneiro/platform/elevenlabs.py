@@ -28,7 +28,7 @@ from oneiro.errors import OneiroError, SetupError
 from oneiro.platform.errors import PlatformLacks, PlatformUnavailable
 from oneiro.platform.faults import fault_of
 from oneiro.platform.port import AgentSpec, SignedUrl, VoiceTuning
-from oneiro.platform.translate import OWNER_TAG, conversation_config, differences, platform_settings
+from oneiro.platform.translate import conversation_config, differences, platform_settings, tags
 
 Answer = TypeVar("Answer")
 Call = Callable[[RequestOptions], Awaitable[Answer]]
@@ -89,7 +89,7 @@ class ElevenLabsPlatform:
             "create_agent",
             lambda options: self._agents.create(
                 name=spec.name,
-                tags=[OWNER_TAG, spec.tag],
+                tags=tags(spec),
                 conversation_config=config,  # type: ignore[arg-type]  # The SDK takes plain data as well.
                 platform_settings=settings,  # type: ignore[arg-type]  # The same.
                 request_options=options,

@@ -38,7 +38,13 @@ class SignedUrl:
     expires_at: datetime
 
 
-PROTECTIONS = ("auth.enable_auth", "overrides.", "privacy.record_voice", "privacy.retention_days")
+PROTECTIONS = (
+    "auth.enable_auth",
+    "overrides.",
+    "privacy.record_voice",
+    "privacy.retention_days",
+    "agent.prompt.prompt",  # It carries the crisis protocol.
+)
 """Beginnings of the names of fields that protect the dreamer: an agent that differs in one must not be used."""
 
 

@@ -40,7 +40,13 @@ _OVERRIDES: Final[Mapping[str, Any]] = {
     "custom_llm_extra_body": _SHUT,
     "enable_conversation_initiation_client_data_from_webhook": _SHUT,
 }
-_OPEN_OVERRIDES: Final = {"overrides.conversation_config_override.conversation.text_only"}
+_OVERRIDE: Final = "overrides."
+_OPEN_OVERRIDE: Final = "overrides.conversation_config_override.conversation.text_only"
+
+
+def tags(spec: AgentSpec) -> list[str]:
+    """The tags of the agent: ours, and its own."""
+    return [OWNER_TAG, spec.tag]
 
 
 def conversation_config(spec: AgentSpec) -> dict[str, Any]:
@@ -89,18 +95,17 @@ def differences(spec: AgentSpec, agent: Mapping[str, Any]) -> tuple[str, ...]:
     Compared is everything that is sent, and besides that no override may be open which is not ours: an agent that
     was created with overrides has come back with others (elevenlabs-python#640).
     """
-    wanted = dict(_leaves({**conversation_config(spec), **platform_settings(spec)}))
+    wanted = dict(_leaves({**conversation_config(spec), **platform_settings(spec), "tags": tags(spec)}))
     found = dict(_leaves({**_part(agent, "conversation_config"), **_part(agent, "platform_settings")}))
-    wrong: set[str] = set()
-    open_overrides = {name for name, value in found.items() if name.startswith("overrides.") and value}
-    for name, value in wanted.items():
-        # An override that is shut may be left out of the answer; everything else must be said.
-        shut = name.startswith("overrides.") and value is _SHUT
-        if not shut and not _same(value, found.get(name)):
-            wrong.add(name)
-    wrong |= open_overrides - _OPEN_OVERRIDES
-    if not {OWNER_TAG, spec.tag} <= set(agent.get("tags") or ()):
-        wrong.add("tags")
+    found["tags"] = agent.get("tags")
+    opened = {name for name, value in found.items() if name.startswith(_OVERRIDE) and value}
+    wrong = {
+        name for name, value in wanted.items() if not name.startswith(_OVERRIDE) and not _same(value, found.get(name))
+    }
+    wrong |= opened - {_OPEN_OVERRIDE}
+    if _OPEN_OVERRIDE not in opened:
+        # Inconvenient, but it takes no protection away, as an override that is open would.
+        wrong.add("conversation.text_only")
     return tuple(sorted(wrong))
 
 
@@ -123,9 +128,11 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _same(wanted: object, found: object) -> bool:
-    """Equal, where numbers may differ by rounding and lists by order."""
+    """Equal, where numbers may differ by rounding, lists by order and texts by white space."""
     if isinstance(wanted, list):
-        return isinstance(found, list | tuple) and set(wanted) == set(found)
+        return isinstance(found, list) and sorted(wanted) == sorted(str(each) for each in found)
+    if isinstance(wanted, str):
+        return isinstance(found, str) and wanted.split() == found.split()
     if isinstance(wanted, float | int) and not isinstance(wanted, bool):
         return isinstance(found, float | int) and math.isclose(wanted, found, abs_tol=1e-6)
     return wanted == found
