@@ -13,8 +13,8 @@ _FEELINGS: dict[str, tuple[Tone, str]] = {
     "terror": ("dark", "terrified,terrifying,terror,horrified,horror,horrible,petrified,panic,panicked,panicking"),
     "dread": ("dark", "dread,dreadful,ominous,foreboding,menacing,threatened,uneasy,unease"),
     "worry": ("dark", "worried,anxious,anxiety,nervous,stressed,tense,overwhelmed,restless,on edge,stress"),
-    "sadness": ("dark", "sad,sadness,unhappy,miserable,sorrow,sorrowful,heartbroken,feeling down,felt down,"
-                "feel down,depressed,gloomy,in tears"),
+    "sadness": ("dark", ("sad,sadness,unhappy,miserable,sorrow,sorrowful,heartbroken,feeling down,felt down,"
+                "feel down,depressed,gloomy,in tears")),
     "weeping": ("dark", "crying,cried,weeping,wept,sobbing,sobbed,tears"),
     "grief": ("dark", "grief,grieving,mourning,bereft"),
     "loneliness": ("dark", "lonely,loneliness,alone,abandoned,isolated,left out,unwanted,forgotten,invisible"),
@@ -29,8 +29,8 @@ _FEELINGS: dict[str, tuple[Tone, str]] = {
     "jealousy": ("dark", "jealous,jealousy,envious,envy"),
     "exhaustion": ("dark", "exhausted,drained,worn out,burnt out,weary,exhaustion"),
     "strangeness": ("mixed", "strange,weird,odd,surreal,uncanny,unreal,bizarre"),
-    "joy": ("bright", "happy,happiness,joy,joyful,delighted,glad,elated,ecstatic,thrilled,blissful,bliss,laughing,"
-            "cheerful"),
+    "joy": ("bright", ("happy,happiness,joy,joyful,delighted,glad,elated,ecstatic,thrilled,blissful,bliss,laughing,"
+            "cheerful")),
     "peace": ("bright", "peaceful,peace,calm,calmed,serene,quiet inside,at ease,relaxed,content,still inside,soothed"),
     "relief": ("bright", "relieved,relief,free,freed,light as,unburdened"),
     "love": ("bright", "loved,tender,tenderness,affection,in love,held,cherished,warmth"),
