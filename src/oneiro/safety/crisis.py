@@ -6,7 +6,7 @@ In doubt between two tiers the higher one holds for waking speech. See docs/why/
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from functools import cache
@@ -40,6 +40,22 @@ class Frame(Enum):
     fiction = "fiction"
 
 
+_AWAKE = (Frame.open, Frame.waking)
+_NEAR = 25
+_HISTORY = 10
+_NOW = frozenset({"im", "ive", "ill", "want", "going", "now", "again", "still", "tonight", "today", "cant", "wish"})
+_NONE_OF = frozenset({"intention", "intentions", "plan", "plans", "desire", "thoughts", "urge", "wish", "way"})
+_NOT = frozenset({"not", "without", "isnt", "arent", "wasnt", "wouldnt"})
+_DONT = frozenset({"dont", "didnt", "havent", "doesnt"})
+_MEANT = frozenset({"want", "plan", "mean", "have", "feel", "intend", "had", "think"})
+_COMMENT = frozenset({"think", "guess", "know", "dont", "remember", "believe", "see", "mean", "keep", "can"})
+_NARRATES = frozenset({"im", "theres", "hes", "shes", "theyre", "its"})
+_PRESENT = frozenset(
+    {"want", "need", "cant", "feel", "hate", "wish", "hope", "just", "really", "plan", "promise", "still", "have", "am"}
+    | {"swear", "sometimes", "kind", "almost", "always", "actually", "wonder", "wont", "hoped", "wished", "wouldnt"}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """What a rule's patterns stand for."""
@@ -47,6 +63,7 @@ class Meaning:
     family: str
     tier: Tier
     negation: bool
+    everywhere: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +74,12 @@ class Rules:
     idioms: Index[str]
     frames: Index[str]
     meanings: Index[Meaning]
+    concepts: Index[str]
+    pairs: Mapping[frozenset[str], Tier]
+    past: Index[str]
+    healed: Index[str]
     negators: frozenset[str]
-    urgent: frozenset[str]
+    means: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +110,43 @@ def findings(text: str) -> list[Finding]:
     rules = _rules()
     words = _without_idioms(tokens(text, rules.vocabulary), rules)
     worlds = _worlds(words, rules)
-    dreamt = Frame.dream in worlds
+    dreamt = Frame.dream in worlds or "woke" in words
+    past = [span.start for span, _ in rules.past.find(words)]
+    healed = any(True for _ in rules.healed.find(words))
     found = []
     for span, meaning in rules.meanings.find(words):
         if meaning.negation and _denied(span, words, rules.negators):
             continue
-        tier = _tier(meaning.tier, worlds[span.start : span.end], dreamt=dreamt)
+        world = Frame.waking if meaning.everywhere else worlds[span.end - 1]
+        tier = _tier(meaning.tier, world, dreamt=dreamt)
+        if tier.rank >= Tier.passive_ideation.rank and _long_ago(span, words, past):
+            tier = Tier.none if healed else Tier.passive_ideation
+        elif tier is Tier.passive_ideation and _urgent(span, words, worlds, rules.means):
+            tier = Tier.active_danger
         found.append(Finding(meaning.family, tier))
-    return found
+    return [*found, *_combined(words, worlds, rules)]
+
+
+def _combined(words: Sequence[str], worlds: Sequence[Frame], rules: Rules) -> Iterator[Finding]:
+    """Two concepts near each other in the waking world, such as a means and a farewell."""
+    seen = sorted(
+        (span.start, name)
+        for span, name in rules.concepts.find(words)
+        if all(world in _AWAKE for world in worlds[span.start : span.end])
+    )
+    for index, (at, name) in enumerate(seen):
+        for other, second in seen[index + 1 : index + 9]:
+            tier = rules.pairs.get(frozenset((name, second)))
+            if tier and other - at <= _NEAR:
+                yield Finding(f"{name} with {second}", tier)
 
 
 def _rank(tier: Tier) -> int:
     return tier.rank
 
 
-def _tier(tier: Tier, worlds: Sequence[Frame], *, dreamt: bool) -> Tier:
-    """The tier in its world: the last word decides, since a frame opens before what it holds."""
-    world = worlds[-1] if worlds else Frame.open
+def _tier(tier: Tier, world: Frame, *, dreamt: bool) -> Tier:
+    """The tier in the world of the pattern's last word, since a frame opens before what it holds."""
     if tier is Tier.dream_content:
         return tier if dreamt else Tier.none
     if world is Frame.fiction:
@@ -117,10 +158,37 @@ def _tier(tier: Tier, worlds: Sequence[Frame], *, dreamt: bool) -> Tier:
     return tier
 
 
+def _long_ago(span: Span, words: Sequence[str], past: Sequence[int]) -> bool:
+    """`I tried … ten years ago`: the past is named near by and the words themselves are not in the present."""
+    if any(word in _NOW for word in words[span.start : span.end]):
+        return False
+    return any(abs(at - span.start) <= _HISTORY for at in past)
+
+
+def _urgent(span: Span, words: Sequence[str], worlds: Sequence[Frame], means: frozenset[str]) -> bool:
+    """A wish to be dead beside `tonight` or a means, in the same sentence and not in the dream, is danger."""
+    start, end = span.start, span.end
+    while start > 0 and words[start - 1] != BOUNDARY:
+        start -= 1
+    while end < len(words) and words[end - 1] != BOUNDARY:
+        end += 1
+    near = range(start, end)
+    return any((words[at] == "tonight" or words[at] in means) and worlds[at] in _AWAKE for at in near)
+
+
 def _denied(span: Span, words: Sequence[str], negators: frozenset[str]) -> bool:
     """A no inside the gaps, or right before: `never`, `not`, `dont`."""
-    before = words[max(span.start - 2, 0) : span.start]
-    return any(word in negators for word in span.passed) or any(word in ("never", "not", "dont") for word in before)
+    if any(word in negators for word in span.passed):
+        return True
+    for at in range(span.start - 1, max(span.start - 7, -1), -1):
+        word, near = words[at], span.start - at <= 3
+        if word == BOUNDARY:
+            return False
+        if word == "never" or (word in _NOT and near) or (word == "no" and words[at + 1] in _NONE_OF):
+            return True
+        if word in _DONT and near and words[at + 1] in _MEANT:
+            return True
+    return False
 
 
 def _without_idioms(words: list[str], rules: Rules) -> list[str]:
@@ -129,13 +197,6 @@ def _without_idioms(words: list[str], rules: Rules) -> list[str]:
     for span, _ in rules.idioms.find(words):
         kept[span.start : span.end] = ["_"] * (span.end - span.start)
     return kept
-
-
-_COMMENT = frozenset({"think", "guess", "know", "dont", "remember", "believe", "see", "mean", "keep", "can"})
-_NARRATES = frozenset({"im", "theres", "hes", "shes", "theyre", "its"})
-_PRESENT = frozenset(
-    "want need cant feel hate wish hope just really plan promise still have wanted_to am swear cannot".split()
-)
 
 
 def _worlds(words: Sequence[str], rules: Rules) -> list[Frame]:
@@ -147,7 +208,18 @@ def _worlds(words: Sequence[str], rules: Rules) -> list[Frame]:
     for at, found in marks.items():
         if any(kind == "scoped" for kind, _ in found):
             _backward(words, worlds, at)
+        if words[at] == "woke":
+            _before_waking(words, worlds, at)
     return worlds
+
+
+def _before_waking(words: Sequence[str], worlds: list[Frame], at: int) -> None:
+    """`… and then I woke up`: what was told until then was a dream, back to the last word that speaks of now."""
+    for position in range(at - 1, -1, -1):
+        if worlds[position] is not Frame.open or _speaks_now(words, position):
+            return
+        if words[at - 1] != "i" or words[position] != "i" or at - position > 1:
+            worlds[position] = Frame.dream
 
 
 def _forward(words: Sequence[str], marks: dict[int, set[str]]) -> list[Frame]:
@@ -221,7 +293,10 @@ def _rules() -> Rules:
     data = tomllib.loads(files("oneiro.safety").joinpath("rules.toml").read_text("utf-8"))
     sets: dict[str, list[str]] = data["sets"]
     meanings = [
-        (pattern(source, sets), Meaning(rule["family"], Tier(rule["tier"]), rule.get("negation", True)))
+        (
+            pattern(source, sets),
+            Meaning(rule["family"], Tier(rule["tier"]), rule.get("negation", True), rule.get("everywhere", False)),
+        )
         for rule in data["rule"]
         for source in rule["patterns"]
     ]
@@ -230,9 +305,24 @@ def _rules() -> Rules:
         for kind in ("dream", "scoped", "waking", "fiction")
         for entry in _compiled(data["frames"][kind], sets, kind)
     ]
+    concepts = [entry for name, lines in data["concepts"].items() for entry in _compiled(lines, sets, name)]
+    pairs = {frozenset(pair): Tier(row["tier"]) for row in data["combination"] for pair in row["pairs"]}
+    past = Index(_compiled(data["history"]["past"], sets, "past"))
+    healed = Index(_compiled(data["history"]["healed"], sets, "healed"))
     idioms = _compiled(data["idioms"]["patterns"], sets, "idiom")
     known = frozenset(
-        word for places, *_ in (*meanings, *frames, *idioms) for place in places for word in place.words
+        word for places, *_ in (*meanings, *frames, *idioms, *concepts) for place in places for word in place.words
     ) | frozenset(data["spellings"])
     words = vocabulary(data["spellings"], data["pairs"], known)
-    return Rules(words, Index(idioms), Index(frames), Index(meanings), frozenset(sets["neg"]), frozenset(sets["soon"]))
+    return Rules(
+        words,
+        Index(idioms),
+        Index(frames),
+        Index(meanings),
+        Index(concepts),
+        pairs,
+        past,
+        healed,
+        frozenset(sets["neg"]),
+        frozenset(sets["means"]),
+    )

@@ -21,11 +21,11 @@ _STARTS = {
 _WHERE = {
     "en": {
         False: "In a voice call your audio goes to our speech provider, ElevenLabs, to be understood and answered.",
-        True: "This is a demo: your words are answered by software on this computer and sent to nobody else.",
+        True: "This is a demo without a speech provider: your words are answered by software.",
     },
     "de": {
-        False: "Im Sprachgespräch geht dein Ton an unseren Sprachdienst ElevenLabs, um verstanden und beantwortet zu werden.",
-        True: "Dies ist eine Vorführung: deine Worte beantwortet ein Programm auf diesem Rechner.",
+        False: "Im Sprachgespräch geht dein Ton an unseren Sprachdienst ElevenLabs, der ihn versteht und beantwortet.",
+        True: "Dies ist eine Vorführung ohne Sprachdienst: deine Worte beantwortet ein Programm.",
     },
 }
 _KEPT = {

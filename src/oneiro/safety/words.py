@@ -1,7 +1,8 @@
 """From what somebody typed or said to plain tokens, and patterns over such tokens.
 
-A pattern is a row of places: `kill`, `kill|hurt`, `$want` (a named set), `?really` (may be missing), `*` (at most two
-words) and `**` (at most five). No place can repeat without a bound, so matching costs a constant per token.
+A pattern is a row of places: `kill`, `kill|hurt`, `$want` (a named set), `?really` (may be missing), `?a|?the|?my`
+(up to four of these words, in any order), `*` (up to two words of any kind), `**` (up to five) and `***` (up to ten).
+No place repeats without a bound, so matching costs a constant per token.
 """
 
 import re
@@ -16,7 +17,8 @@ _APOSTROPHES = re.compile("['\u2018\u2019\u02bc\u0060\u00b4]")
 _TOKEN = re.compile(r"[^\W_]+(?:[$@!][^\W_]+)*|[.?!;:\n\u2014\u2026]")
 _RUN = re.compile(r"(.)\1{2,}")
 _LEET = str.maketrans("013457$@!", "oieastsai")
-_GAPS = {"*": 2, "**": 5}
+_GAPS = {"*": 2, "**": 5, "***": 10}
+_FILLERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Vocabulary:
 
 
 def tokens(text: str, vocabulary: Vocabulary) -> list[str]:
-    """The words in one spelling, sentence ends as `BOUNDARY`; one pass over the text."""
+    """The words in one spelling, sentence ends (and the end) as `BOUNDARY`; one pass over the text."""
     plain = _APOSTROPHES.sub("", unicodedata.normalize("NFKC", text)).casefold()
     words: list[str] = []
     letters: list[str] = []
@@ -40,7 +42,7 @@ def tokens(text: str, vocabulary: Vocabulary) -> list[str]:
         words += _joined(letters, found)
         letters = []
         words += _spelled(found, vocabulary)
-    words += _joined(letters, "")
+    words += (*_joined(letters, ""), BOUNDARY)
     return _paired(words, vocabulary.pairs)
 
 
@@ -52,6 +54,8 @@ def _joined(letters: list[str], following: str) -> list[str]:
 def _spelled(found: str, vocabulary: Vocabulary) -> Sequence[str]:
     if not found[0].isalnum():
         return (BOUNDARY,)
+    if found.isdecimal() and found not in vocabulary.known:
+        return ("many#",) if 2 <= len(found) <= 3 else ("few#",)
     word = found
     if word not in vocabulary.known and not word.isalpha() and any(char.isalpha() for char in word):
         word = word.translate(_LEET)
@@ -74,11 +78,11 @@ def _paired(words: list[str], pairs: Mapping[tuple[str, str], str]) -> list[str]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One place of a pattern: a set of words, or a gap of at most `gap` words when the set is empty."""
+    """One place of a pattern: `least` to `most` words out of `words`, or any words when the set is empty."""
 
     words: frozenset[str]
-    gap: int = 0
-    optional: bool = False
+    least: int = 1
+    most: int = 1
 
 
 Pattern: TypeAlias = tuple[Place, ...]
@@ -91,10 +95,13 @@ def pattern(source: str, sets: Mapping[str, Sequence[str]]) -> Pattern:
 
 def _place(part: str, sets: Mapping[str, Sequence[str]]) -> Place:
     if part in _GAPS:
-        return Place(frozenset(), gap=_GAPS[part])
-    choices = part.removeprefix("?").split("|")
-    words = [word for one in choices for word in (sets[one[1:]] if one.startswith("$") else [one])]
-    return Place(frozenset(words), optional=part.startswith("?"))
+        return Place(frozenset(), 0, _GAPS[part])
+    choices = part.split("|")
+    names = [choice.removeprefix("?") for choice in choices]
+    words = frozenset(word for name in names for word in (sets[name[1:]] if name.startswith("$") else [name]))
+    if all(choice.startswith("?") for choice in choices):
+        return Place(words, 0, min(len(words), _FILLERS))
+    return Place(words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,28 +132,24 @@ def _walk(
     if state in failed:
         return None
     place = places[index]
-    steps = _across(place, words, at) if place.gap else _onto(place, words, at)
-    for forward, stop in steps:
-        end = _walk(places, words, (index + forward, stop), passed, failed)
+    for stop in _reach(place, words, at):
+        end = _walk(places, words, (index + 1, stop), passed, failed)
         if end is not None:
-            passed[:0] = words[at:stop] if place.gap else ()
+            passed[:0] = () if place.words else words[at:stop]
             return end
     failed.add(state)
     return None
 
 
-def _onto(place: Place, words: Sequence[str], at: int) -> Iterator[tuple[int, int]]:
-    if at < len(words) and words[at] in place.words:
-        yield 1, at + 1
-    if place.optional:
-        yield 1, at
-
-
-def _across(place: Place, words: Sequence[str], at: int) -> Iterator[tuple[int, int]]:
-    for stop in range(at, min(at + place.gap, len(words)) + 1):
-        if stop > at and words[stop - 1] == BOUNDARY:
+def _reach(place: Place, words: Sequence[str], at: int) -> Iterator[int]:
+    """Where the next place may begin: one word after another, as long as they fit."""
+    if place.least == 0:
+        yield at
+    for stop in range(at, min(at + place.most, len(words))):
+        word = words[stop]
+        if word not in place.words if place.words else word == BOUNDARY:
             return
-        yield 1, stop
+        yield stop + 1
 
 
 class Index(Generic[T]):
@@ -156,12 +159,14 @@ class Index(Generic[T]):
         frequency: dict[str, int] = {}
         for places, _ in entries:
             for place in places:
-                for word in place.words:
+                for word in place.words if place.least else ():
                     frequency[word] = frequency.get(word, 0) + 1
         self._by_key: dict[str, list[int]] = {}
         self._entries = entries
+        self._required: list[list[frozenset[str]]] = []
         for number, (places, _) in enumerate(entries):
-            required = [place.words for place in places if place.words and not place.optional]
+            required = [place.words for place in places if place.words and place.least]
+            self._required.append(required)
             for word in min(required, key=_weight(frequency)):
                 self._by_key.setdefault(word, []).append(number)
 
@@ -172,6 +177,8 @@ class Index(Generic[T]):
             where.setdefault(word, []).append(position)
         candidates = {number for word in where for number in self._by_key.get(word, ())}
         for number in sorted(candidates):
+            if any(where.keys().isdisjoint(needed) for needed in self._required[number]):
+                continue
             places, meaning = self._entries[number]
             for at in sorted(position for word in places[0].words & where.keys() for position in where[word]):
                 span = match(places, words, at)
