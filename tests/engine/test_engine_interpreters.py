@@ -30,7 +30,6 @@ async def test_the_block_in_the_prompt_decides_how_long_the_answer_is(
     replies = [await answer(engine_url, create_agent, dial, profile, DREAM) for profile in (CARL, LAKSHMI, TERSE)]
     assert [len(reply.split()) <= 20 for reply in replies] == [False, False, True]
     assert all(len(reply.split()) <= 60 for reply in replies)
-    assert all("bridge" in reply or "river" in reply for reply in replies)
 
 
 async def test_no_log_line_holds_what_was_said(
