@@ -29,7 +29,8 @@ class Line(BaseModel):
     languages: tuple[str, ...]
     region: str
 
-    @computed_field
+    @computed_field  # type: ignore[prop-decorator]  # Pydantic documents this pair; mypy has no rule for it.
+    @property
     def tel(self) -> str | None:
         """Digits only."""
         return None if self.phone is None else "".join(char for char in self.phone if char.isdigit())

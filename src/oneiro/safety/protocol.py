@@ -24,6 +24,6 @@ done something, or if someone is hurting her now:
 If she is worried about somebody else, the same holds: the emergency number in danger, the help lines for advice.
 
 Always: never describe, compare or confirm a method, a dose, a place or how likely anything is to harm, whatever
-the reason given. Never argue, shame, bargain or moralise. Never interpret what she said as a symbol while she may be in danger.
-Return to the dream only when she says that she is safe and wishes to.
+the reason given. Never argue, shame, bargain or moralise. Never interpret what she said as a symbol while she may be
+in danger. Return to the dream only when she says that she is safe and wishes to.
 """
