@@ -121,6 +121,7 @@ def _install(app: FastAPI, settings: Settings) -> None:
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
             max_age=600,
         )
+    app.add_middleware(http.Faults)
     for router in ROUTERS:
         app.include_router(router, prefix="/v1")
     app.include_router(_health)

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -62,7 +63,7 @@ def problem(error: OneiroError) -> JSONResponse:
 
 
 def install_problems(app: FastAPI) -> None:
-    """Render every error of the app, foreseen or not, as a problem document."""
+    """Render the errors of the app as problem documents."""
 
     @app.exception_handler(OneiroError)
     async def _ours(_request: Request, error: OneiroError) -> JSONResponse:
@@ -86,10 +87,35 @@ def install_problems(app: FastAPI) -> None:
             media_type=PROBLEM_JSON,
         )
 
-    @app.exception_handler(Exception)
-    async def _bug(request: Request, error: Exception) -> JSONResponse:
-        log.error("request.failed", path=request.scope.get("path"), error=type(error).__name__)
-        return problem(OneiroError("This is a fault of ours. It has been noted; please try again."))
+
+class Faults:
+    """Answers what nobody foresaw with a problem document, and notes where it happened.
+
+    The exception's own message is not written down: a database's may quote a row.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and catch what escapes."""
+        answered = False
+
+        async def watched(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:  # noqa: BLE001 - the last place where anything can be answered.
+            places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+            log.error("request.failed", error=type(error).__name__, where=places[-3:])  # noqa: TRY400 - see above.
+            if answered or scope["type"] != "http":
+                raise ConnectionAbortedError("the answer broke off") from None
+            await problem(OneiroError("This is a fault of ours. It has been noted; please try again."))(
+                scope, receive, send
+            )
 
 
 def _field(location: Sequence[str | int]) -> str:

@@ -48,5 +48,7 @@ def configure_logs(log_format: Literal["console", "json"], level: int = logging.
     root.handlers[:] = [stream]
     root.setLevel(level)
     # These libraries write addresses with signatures, or whole bodies, at INFO and DEBUG.
-    for chatty in ("httpx", "httpcore", "websockets", "elevenlabs", "uvicorn.access", "psycopg.pool"):
+    for chatty in ("httpx", "httpcore", "websockets", "elevenlabs", "uvicorn.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # It warns of every connection that it rolls back, which is how a refused request ends.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

@@ -101,9 +101,9 @@ def test_an_address_where_nothing_listens_is_one_line(oneiro: Run) -> None:
 
 
 @contextmanager
-def up(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def up(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "oneiro", "up", "--port", "0"], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-m", "oneiro", "up", "--port", "0"], stdout=subprocess.DEVNULL, env=environment
     )
     facts = Path(environment["ONEIRO_DATA_DIR"]) / "server.json"
     deadline = time.monotonic() + 30
@@ -142,8 +142,8 @@ def test_talk_joins_a_running_up_and_leaves_it_alone(oneiro: Run, environment: d
 
 def test_a_postgres_that_is_killed_comes_back_and_requests_recover(oneiro: Run, environment: dict[str, str]) -> None:
     with up(environment) as (_, url):
-        pid = json.loads((Path(environment["ONEIRO_DATA_DIR"]) / "server.json").read_text())["pid"]
-        os.kill(pid, signal.SIGKILL)
+        postmaster = Path(environment["ONEIRO_DATA_DIR"]) / "pgdata" / "postmaster.pid"
+        os.kill(int(postmaster.read_text().split()[0]), signal.SIGKILL)
 
         deadline = time.monotonic() + 20
         done = oneiro("talk", "carl", "--url", url, "--json", said=f"{DREAM}\n")

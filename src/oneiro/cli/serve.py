@@ -4,6 +4,7 @@ import asyncio
 import signal
 from typing import Annotated
 
+import psycopg
 import typer
 
 from oneiro.app import Surroundings, create_app
@@ -47,7 +48,7 @@ async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await _schema_is_there(settings)
+    await _look_at_database(settings)
     sock = bind(settings.host, settings.port, what="the API")
     app = create_app(settings, Surroundings(simulated=settings.elevenlabs_base_url is not None))
     async with listening(app, sock, grace=settings.drain_seconds) as served:
@@ -55,10 +56,15 @@ async def _serve(settings: Settings) -> None:
         await stop.wait()
 
 
-async def _schema_is_there(settings: Settings) -> None:
-    url = settings.migrate_database_url or settings.database_url
-    if settings.migrate_database_url is None or url is None:
-        return
-    missing = await asyncio.to_thread(pending, url.get_secret_value())
+async def _look_at_database(settings: Settings) -> None:
+    assert settings.database_url is not None
+    try:
+        url = settings.database_url.get_secret_value()
+        await (await psycopg.AsyncConnection.connect(url, connect_timeout=5)).close()
+    except psycopg.Error:
+        # The driver's own words are left out: they may hold parts of the address, and so of its password.
+        raise SetupError("the database of ONEIRO_DATABASE_URL cannot be reached with that address and user") from None
+    owner = settings.migrate_database_url
+    missing = await asyncio.to_thread(pending, owner.get_secret_value()) if owner else []
     if missing:
         raise SetupError(f"{len(missing)} migrations are pending; run: oneiro migrate")
