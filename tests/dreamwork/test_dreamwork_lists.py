@@ -64,6 +64,8 @@ def test_text_without_labels_is_the_dream() -> None:
 
 @given(st.text(max_size=600))
 def test_finding_never_raises_and_points_into_the_text(text: str) -> None:
-    for found in (*feelings.find(text), *people.find(text), *topics.find(text)):
-        assert text[found.start : found.end] == found.words
+    spans = [(feeling.start, feeling.end, feeling.words) for feeling in feelings.find(text)]
+    spans += [(person.start, person.end, person.words) for person in people.find(text)]
+    spans += [(mention.start, mention.end, mention.words) for mention in topics.find(text)]
+    assert all(text[start:end] == words for start, end, words in spans)
     Journal.read(text)

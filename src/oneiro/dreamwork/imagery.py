@@ -87,7 +87,7 @@ class _Sentence:
     bonus: float
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def find(text: str) -> tuple[Image, ...]:
     """Return the images of `text`, the most vivid first, one of each kind."""
     sentences = _sentences(text)
@@ -138,7 +138,7 @@ def _symbols(text: str, sentences: list[_Sentence]) -> list[Image]:
         if said is None and " " not in noun.words:
             score *= 0.6
         words = (None if act and said else noun.words, said.words if said else None)
-        found.append(Image(*words, sighting.symbol, score - 4.0 * _denied(text, sighting.start), noun.start))
+        found.append(Image(*words, sighting.symbol, score - 8.0 * _denied(text, sighting.start), noun.start))
     return found
 
 

@@ -63,7 +63,7 @@ class Match(Generic[T]):
     end: int
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def tokens(text: str) -> tuple[Token, ...]:
     """Split `text` (its first 20,000 characters) into words; curly apostrophes count as straight ones."""
     found = _TOKEN.finditer(text[:_MAX_CHARS])
@@ -114,9 +114,13 @@ class Lexicon(Generic[T]):
             for form in pattern[0]:
                 index[form].append((pattern, value))
         self._index = {form: sorted(rows, key=lambda row: -len(row[0])) for form, rows in index.items()}
+        self._recent = lru_cache(maxsize=4)(self._search)
 
     def find(self, text: str) -> list[Match[T]]:
         """Return the matches in order of the text, none overlapping another."""
+        return list(self._recent(text))
+
+    def _search(self, text: str) -> list[Match[T]]:
         words, found, at = tokens(text), list[Match[T]](), 0
         while at < len(words):
             match = self._at(words, at)
@@ -128,9 +132,14 @@ class Lexicon(Generic[T]):
     def _at(self, words: tuple[Token, ...], at: int) -> Match[T] | None:
         for pattern, value in self._index.get(words[at].lower, ()):
             last = at + len(pattern) - 1
-            if last < len(words) and all(words[at + i].lower in forms for i, forms in enumerate(pattern)):
+            if last < len(words) and (last == at or _same(pattern, words[at : last + 1])):
                 return Match(value, at, last, words[at].start, words[last].end)
         return None
+
+
+def _same(pattern: tuple[frozenset[str], ...], words: tuple[Token, ...]) -> bool:
+    """Tell whether each word after the first, which the index has found, is a form of its place in the pattern."""
+    return words[1].lower in pattern[1] and all(word.lower in forms for word, forms in zip(words, pattern, strict=True))
 
 
 @lru_cache(maxsize=8192)

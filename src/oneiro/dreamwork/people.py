@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from oneiro.dreamwork.grammar import listed
-from oneiro.dreamwork.lexicon import Lexicon, tokens
+from oneiro.dreamwork.lexicon import Lexicon
 
 # Role to the words that people use for it.
 _ROLES: dict[str, str] = {
@@ -62,7 +62,7 @@ def find(text: str) -> list[Person]:
     named = [
         Person("named", match.group(), match.start(), match.end(), _dead(text, match.start(), match.end()))
         for match in _NAME.finditer(text)
-        if match.group() not in _NO_NAMES and tokens(match.group())[0].lower not in _COMMON
+        if match.group() not in _NO_NAMES and match.group().lower() not in _COMMON
     ]
     return sorted(known + named, key=lambda person: person.start)
 

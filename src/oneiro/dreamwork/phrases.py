@@ -4,6 +4,7 @@ A span holds whole words with single spaces or hyphens between them, so no quota
 can be inside one.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -45,7 +46,7 @@ class Phrase:
     weight: int = 0
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def runs(text: str) -> tuple[tuple[Token, ...], ...]:
     """Split `text` where anything but a space or a hyphen stands between two words."""
     split: list[list[Token]] = []
@@ -79,7 +80,7 @@ def _cut(text: str, words: tuple[Token, ...], weight: int = 0, *, keep_article: 
     return Phrase(text[words[0].start : words[-1].end], words[0].start, words[-1].end, weight)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def noun_phrases(text: str) -> tuple[Phrase, ...]:
     """Return the noun phrases of `text` that begin with an article, a possessive or a number, in order."""
     found: list[Phrase] = []
@@ -137,7 +138,7 @@ def _weight(words: tuple[Token, ...]) -> int:
 
 def adjectives(words: str) -> int:
     """Count the describing words of a phrase."""
-    return sum(token.lower in _ADJECTIVES for token in tokens(words))
+    return sum(word in _ADJECTIVES for word in words.lower().split())
 
 
 def around(text: str, start: int, end: int) -> Phrase:
@@ -145,14 +146,34 @@ def around(text: str, start: int, end: int) -> Phrase:
     whole = next((phrase for phrase in noun_phrases(text) if phrase.start <= start and end <= phrase.end), None)
     if whole:
         return whole
-    for run in runs(text):
-        inside = [at for at, token in enumerate(run) if token.start >= start and token.end <= end]
-        if inside:
-            first, last = _left(run, inside[0]), inside[-1] + 1
-            if last < len(run) and run[last].lower in _TAILS:
-                last = _tail_end(run, last)
-            return _cut(text, run[first:last]) or Phrase(text[start:end], start, end)
-    return Phrase(text[start:end], start, end)
+    plain = Phrase(text[start:end], start, end)
+    place = _located(text, start, end)
+    if place is None:
+        return plain
+    run, first, last = place
+    if last < len(run) and run[last].lower in _TAILS:
+        last = _tail_end(run, last)
+    return _cut(text, run[_left(run, first) : last]) or plain
+
+
+@lru_cache(maxsize=4)
+def _spots(text: str) -> tuple[list[int], list[tuple[tuple[Token, ...], int]]]:
+    """List where each word begins, and its run and number there."""
+    spots = [(run, at) for run in runs(text) for at in range(len(run))]
+    return [run[at].start for run, at in spots], spots
+
+
+def _located(text: str, start: int, end: int) -> tuple[tuple[Token, ...], int, int] | None:
+    """Find the words of a span in their run; None when no whole word lies in it."""
+    starts, spots = _spots(text)
+    at = bisect_left(starts, start)
+    if at == len(spots):
+        return None
+    run, first = spots[at]
+    last = first
+    while last < len(run) and run[last].end <= end:
+        last += 1
+    return (run, first, last) if last > first else None
 
 
 def _left(run: tuple[Token, ...], at: int) -> int:
@@ -176,12 +197,12 @@ def _left(run: tuple[Token, ...], at: int) -> int:
 
 def clause(text: str, start: int, end: int) -> Phrase | None:
     """Return the clause around a span, three to twelve words that could be said alone, or None."""
-    for run in runs(text):
-        inside = [at for at, token in enumerate(run) if token.start >= start and token.end <= end]
-        if inside:
-            first, last = _clause_bounds(run, inside[0], inside[-1] + 1)
-            return _cut(text, run[first:last], keep_article=True) if _stands_alone(run[first:last]) else None
-    return None
+    place = _located(text, start, end)
+    if place is None:
+        return None
+    run, begin, stop = place
+    first, last = _clause_bounds(run, begin, stop)
+    return _cut(text, run[first:last], keep_article=True) if _stands_alone(run[first:last]) else None
 
 
 def _stands_alone(words: tuple[Token, ...]) -> bool:
