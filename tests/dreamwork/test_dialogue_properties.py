@@ -91,8 +91,8 @@ def test_no_two_replies_in_a_row_open_alike(profile: Profile, turns: list[str]) 
 def test_twelve_turns_repeat_no_sentence(dreams: list[dict[str, str]], carl: Profile, lakshmi: Profile) -> None:
     answers = (
         "It reminds me of a summer when I was small.", "In my stomach, I think.", "yes", "My boss has the same voice.",
-        "I don't know", "It would ask me to stay.", "sad, mostly", "what does it mean?", "There was someone else there too.",
-        "We moved house that year.", "I had not thought of that",
+        "I don't know", "It would ask me to stay.", "sad, mostly", "what does it mean?",
+        "There was someone else there too.", "We moved house that year.", "I had not thought of that",
     )  # fmt: skip
     for number, dream in enumerate(dreams):
         profile = (carl, lakshmi)[number % 2]
@@ -137,7 +137,7 @@ def test_two_thousand_characters_are_answered_within_five_milliseconds(carl: Pro
     dream = ("I was walking with my brother by a black lake and a horse with a burning mane told me to follow. " * 25)[
         :2000
     ]
-    assert min(_seconds(carl, f"{dream[:-2]}{run}") for run in range(8)) < 0.005
+    assert min(_seconds(carl, f"{dream[:-2]}{run}") for run in range(16)) < 0.005
 
 
 def _seconds(profile: Profile, text: str) -> float:

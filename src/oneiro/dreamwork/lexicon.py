@@ -1,7 +1,6 @@
 """Finding listed words and set phrases in running text: whole words, simple inflections, the longest match first."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -41,6 +40,9 @@ _IRREGULAR: dict[str, tuple[str, ...]] = {
     "melt": ("molten",), "slide": ("slid",), "pay": ("paid",), "send": ("sent",), "keep": ("kept",),
     "bury": ("buried",),
 }  # fmt: skip
+
+
+_Pattern = tuple[frozenset[str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +104,32 @@ def _doubles(word: str) -> bool:
 
 
 class Lexicon(Generic[T]):
-    """Listed phrases with what they stand for; `verbs` tells which of them may be inflected as verbs."""
+    """Listed phrases with what they stand for; each entry is (phrase, may it be inflected as a verb, value)."""
 
     def __init__(self, entries: Iterable[tuple[str, bool, T]]) -> None:
-        index: dict[str, list[tuple[tuple[frozenset[str], ...], T]]] = defaultdict(list)
+        self._single: dict[str, T] = {}
+        self._longer: dict[str, dict[str, list[tuple[_Pattern, T]]]] = {}
         for phrase, verbal, value in entries:
-            words = [token.lower for token in tokens(phrase)]
-            if not words:
-                continue
-            pattern = tuple(_forms(word, verbal=verbal) for word in words)
-            for form in pattern[0]:
-                index[form].append((pattern, value))
-        self._index = {form: sorted(rows, key=lambda row: -len(row[0])) for form, rows in index.items()}
+            pattern = tuple(_forms(token.lower, verbal=verbal) for token in tokens(phrase))
+            if len(pattern) == 1:
+                self._single.update((form, value) for form in pattern[0] if form not in self._single)
+            elif pattern:
+                self._index(pattern, value)
+        for following in self._longer.values():
+            for rows in following.values():
+                rows.sort(key=lambda row: -len(row[0]))
         self._recent = lru_cache(maxsize=4)(self._search)
 
     def find(self, text: str) -> list[Match[T]]:
         """Return the matches in order of the text, none overlapping another."""
         return list(self._recent(text))
+
+    def _index(self, pattern: _Pattern, value: T) -> None:
+        """File a phrase under the forms of its first two words."""
+        for first in pattern[0]:
+            following = self._longer.setdefault(first, {})
+            for second in pattern[1]:
+                following.setdefault(second, []).append((pattern, value))
 
     def _search(self, text: str) -> list[Match[T]]:
         words, found, at = tokens(text), list[Match[T]](), 0
@@ -130,16 +141,16 @@ class Lexicon(Generic[T]):
         return found
 
     def _at(self, words: tuple[Token, ...], at: int) -> Match[T] | None:
-        for pattern, value in self._index.get(words[at].lower, ()):
-            last = at + len(pattern) - 1
-            if last < len(words) and (last == at or _same(pattern, words[at : last + 1])):
-                return Match(value, at, last, words[at].start, words[last].end)
-        return None
-
-
-def _same(pattern: tuple[frozenset[str], ...], words: tuple[Token, ...]) -> bool:
-    """Tell whether each word after the first, which the index has found, is a form of its place in the pattern."""
-    return words[1].lower in pattern[1] and all(word.lower in forms for word, forms in zip(words, pattern, strict=True))
+        word = words[at]
+        following = self._longer.get(word.lower)
+        if following and at + 1 < len(words):
+            for pattern, value in following.get(words[at + 1].lower, ()):
+                last = at + len(pattern) - 1
+                rest = zip(words[at + 2 : last + 1], pattern[2:], strict=False)
+                if last < len(words) and all(later.lower in forms for later, forms in rest):
+                    return Match(value, at, last, word.start, words[last].end)
+        single = self._single.get(word.lower)
+        return None if single is None else Match(single, at, at, word.start, word.end)
 
 
 @lru_cache(maxsize=8192)

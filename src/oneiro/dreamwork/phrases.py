@@ -28,6 +28,7 @@ _ADJECTIVES = listed("adjectives")
 _TAILS = frozenset({"of", "without"})
 _UNFINISHED = listed("unfinished")
 _FILLERS = listed("fillers")
+_FUNCTION = _DETERMINERS | _PRONOUNS | _PREPOSITIONS | _JOINTS | _ADVERBS | _FILLERS
 _BARE_ARTICLES = frozenset({"A", "An", "The", "Some"})
 _DANGLING = (
     _DETERMINERS
@@ -60,9 +61,7 @@ def runs(text: str) -> tuple[tuple[Token, ...], ...]:
 
 def _is_content(token: Token) -> bool:
     word = token.lower
-    if word in _DETERMINERS or word in _PRONOUNS or word in _PREPOSITIONS or word in _JOINTS or word in _ADVERBS:
-        return False
-    return not (word.endswith("ly") and len(word) > 4) and word not in _FILLERS
+    return word not in _FUNCTION and not (word.endswith("ly") and len(word) > 4)
 
 
 def _is_verb(word: str) -> bool:
