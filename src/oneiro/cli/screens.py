@@ -5,8 +5,9 @@ import json
 import sys
 import threading
 from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
@@ -124,6 +125,39 @@ class PlainScreen:
                 yield line
 
 
+class Flow:
+    """Writes text as it comes, word by word, wrapped at `width` columns with a hanging indent."""
+
+    def __init__(self, out: TextIO, *, width: int, indent: int) -> None:
+        self._out = out
+        self._width = max(width, indent + 20)
+        self._indent = indent
+        self._column = indent
+        self._word = ""
+
+    def add(self, text: str) -> None:
+        """Write the words that are whole by now."""
+        *words, self._word = (self._word + text).split(" ")
+        for word in words:
+            self._write(word)
+        self._out.flush()
+
+    def close(self) -> None:
+        """Write the last word and leave a line free."""
+        self._write(self._word)
+        self._word = ""
+        self._out.write("\n\n")
+        self._out.flush()
+
+    def _write(self, word: str) -> None:
+        gap = 1 if self._column > self._indent else 0
+        if self._column + gap + cell_len(word) > self._width:
+            self._out.write("\n" + " " * self._indent)
+            self._column, gap = self._indent, 0
+        self._out.write(" " * gap + word)
+        self._column += gap + cell_len(word)
+
+
 class TerminalScreen:
     """A chat: the interpreter's words appear as they come."""
 
@@ -132,7 +166,7 @@ class TerminalScreen:
     def __init__(self) -> None:
         self._console = Console(highlight=False)
         self._name = ""
-        self._streaming = False
+        self._flow: Flow | None = None
 
     def begin(self, started: dict[str, Any]) -> None:
         """Show who is there, what a dreamer must know, and how to leave."""
@@ -145,21 +179,24 @@ class TerminalScreen:
     def show(self, line: Line) -> None:
         """Show a line; a reply that came in parts is there already."""
         if line.type == "part":
-            if not self._streaming:
-                self._console.print(f"[bold magenta]{self._name}[/]  ", end="")
-            self._streaming = True
-            self._console.print(Text(line.content), end="", soft_wrap=True)
+            self._speaking().add(line.content)
         elif line.type in {"opening", "interpreter"}:
-            if not self._streaming:
-                self._console.print(f"[bold magenta]{self._name}[/]  ", Text(line.content))
-            self._console.print("\n" if self._streaming else "")
-            self._streaming = False
+            if self._flow is None:
+                self._speaking().add(line.content)
+            self._speaking().close()
+            self._flow = None
         elif line.type == "safety" and line.card:
             self._console.print(Panel(Text(card_text(line.card)), border_style="yellow"))
         elif line.type == "ended":
             self._console.print(f"\n[dim]{line.content}[/]")
         elif line.type == "error":
             self.problem(line.content)
+
+    def _speaking(self) -> "Flow":
+        if self._flow is None:
+            self._console.print(f"[bold magenta]{self._name}[/]  ", end="")
+            self._flow = Flow(sys.stdout, width=self._console.width, indent=len(self._name) + 2)
+        return self._flow
 
     def problem(self, detail: str) -> None:
         """Show the problem."""
