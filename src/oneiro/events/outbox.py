@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from oneiro.database.pool import Connection
-from oneiro.events import store
+from oneiro.events import bell, store
 from oneiro.events.models import EventType
 
 
@@ -26,3 +26,4 @@ async def record(
     if conversation_id is None and entity_type == "conversation":
         conversation_id = UUID(entity_id)
     await store.insert(conn, event_type, entity_type, entity_id, data, user_id, conversation_id)
+    bell.mark(conn, bell.WRITTEN)

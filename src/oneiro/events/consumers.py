@@ -1,0 +1,285 @@
+"""Durable consumers: each has a cursor, one process at a time runs it, nothing is skipped.
+
+The cursor moves in the transaction in which an event is handled, so that what a consumer writes is written exactly
+once. An event that it cannot handle is set aside with the later ones of its conversation, tried again after growing
+pauses, and then waits for an operator; the events of other conversations go on.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+import structlog
+
+from oneiro.database.pool import Connection, Database, DatabaseUnavailable
+from oneiro.errors import OneiroError
+from oneiro.events import store
+from oneiro.events.bell import STAMPED, Bell
+from oneiro.events.loops import running
+from oneiro.events.models import Event, Filter
+from oneiro.events.pace import Pace
+from oneiro.events.parked import store as parked
+
+log = structlog.get_logger()
+
+BATCH = 200
+# Positions looked at in one go: a consumer of rare events need not search the whole log for its next one.
+WINDOW = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """What is done with events, in the transaction that moves the cursor: `fn(conn, event)`.
+
+    `types` empty: all. `together`: events handled in one transaction; more is faster, and is tried one by one when
+    one of them fails. `from_now`: a new consumer begins after the events there are, instead of with the first.
+    """
+
+    name: str
+    types: Collection[str]
+    fn: Callable[[Connection, Event], Awaitable[None]]
+    together: int = 1
+    from_now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Emitter:
+    """What is done with events outside the database, at least once: `fn(event)` may use the network."""
+
+    name: str
+    types: Collection[str]
+    fn: Callable[[Event], Awaitable[None]]
+    from_now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often a failed event is tried, and the pauses in seconds between: `first`, growing by `factor` to `longest`.
+
+    Each pause is drawn between half and one and a half of that, so that consumers do not come back in step.
+    """
+
+    attempts: int = 6
+    first: float = 0.5
+    factor: float = 4.0
+    longest: float = 300.0
+    draw: Callable[[float, float], float] = field(default=random.uniform)
+
+    def pause(self, failed: int) -> float | None:
+        """Seconds until the next attempt after so many failed ones; None when there is none."""
+        if failed >= self.attempts:
+            return None
+        full = min(self.first * self.factor ** (failed - 1), self.longest)
+        return full * self.draw(0.5, 1.5)
+
+
+class LeaseLost(Exception):
+    """Another process holds the consumer now, or an operator moved its cursor."""
+
+
+def fault(error: BaseException) -> str:
+    """A fault as it may be written down: class and code, never a text that might repeat what was said."""
+    name = type(error).__name__
+    return f"{name}: {error.code}" if isinstance(error, OneiroError) else name
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Times of a consumer, in seconds.
+
+    lease: how long a dead process keeps it. timeout: how long one event may take, shorter than the lease. busy, idle:
+    the shortest and the longest pause between two looks.
+    """
+
+    lease: float = 30.0
+    timeout: float = 20.0
+    busy: float = 0.01
+    idle: float = 1.0
+
+
+class Worker:
+    """Runs one consumer while this process holds its lease."""
+
+    def __init__(
+        self,
+        db: Database,
+        bell: Bell,
+        consumer: Consumer | Emitter,
+        *,
+        retries: Retries | None = None,
+        timing: Timing | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._db = db
+        self._consumer = consumer
+        self._name = consumer.name
+        self._wanted = Filter(types=frozenset(consumer.types))
+        self._retries = retries or Retries()
+        self._timing = timing or Timing()
+        self._clock = clock
+        self._owner = uuid4().hex
+        self._position: int | None = None
+        self._renew_at = 0.0
+        self._registered = False
+        self._pace = Pace(bell.listener(STAMPED), shortest=self._timing.busy, longest=self._timing.idle)
+
+    async def run(self) -> None:
+        """Handle events until cancelled, then give the lease back."""
+        try:
+            while True:
+                worked = False
+                with suppress(DatabaseUnavailable):
+                    worked = await self.step()
+                if not worked:
+                    await self._pace.rest(worked=False)
+        finally:
+            with suppress(DatabaseUnavailable):
+                await self.release()
+
+    async def step(self) -> bool:
+        """Retry what is due and handle one batch; false when there was nothing to do, or not for this process."""
+        try:
+            await self._hold()
+            if self._position is None:
+                return False
+            retried = await self._retry_due()
+            return await self._batch() or retried
+        except LeaseLost:
+            log.info("consumer.lease_lost", consumer=self._name)
+            self._position = None
+            return False
+
+    async def release(self) -> None:
+        """Give the lease back, if this process holds it."""
+        if self._position is not None:
+            self._position = None
+            async with self._db.as_service() as conn:
+                await store.release_lease(conn, self._name, self._owner)
+
+    async def _hold(self) -> None:
+        now = self._clock()
+        if self._position is not None and now < self._renew_at:
+            return
+        async with self._db.as_service() as conn:
+            if not self._registered:
+                from_now = self._consumer.from_now
+                await store.register(conn, self._name, from_now=from_now)
+            self._position = await store.take_lease(conn, self._name, self._owner, self._timing.lease)
+        self._registered = True
+        self._renew_at = now + self._timing.lease / 3
+
+    async def _batch(self) -> bool:
+        start = self._held()
+        async with self._db.as_service() as conn:
+            # The head is read first: every position up to it is committed and visible to what follows.
+            end = min(await store.head(conn), start + WINDOW)
+            if end <= start:
+                return False
+            events = await store.select(conn, (start, end), self._wanted, BATCH)
+            blocked = await parked.blocked(conn, self._name)
+        together = self._consumer.together if isinstance(self._consumer, Consumer) else 1
+        for first in range(0, len(events), together):
+            await self._handle(events[first : first + together], blocked)
+        if len(events) < BATCH and self._held() < end:
+            async with self._db.as_service() as conn:
+                await self._move(conn, end)
+            self._position = end
+        return True
+
+    async def _handle(self, events: list[Event], blocked: set[UUID]) -> None:
+        """Handle events in one transaction; on a fault one by one, setting aside what fails alone."""
+        try:
+            await self._done(events, blocked)
+        except LeaseLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a consumer raises is its event's fault, not the loop's
+            await self._one_by_one(events, blocked, error)
+        self._position = events[-1].position
+
+    async def _one_by_one(self, events: list[Event], blocked: set[UUID], error: Exception) -> None:
+        if len(events) > 1:
+            for event in events:
+                await self._handle([event], blocked)
+            return
+        event, pause = events[0], self._retries.pause(1)
+        log.warning("consumer.event_failed", consumer=self._name, position=event.position, error=fault(error))
+        async with self._db.as_service() as conn:
+            await self._move(conn, event.position)
+            await parked.insert(conn, self._name, event, fault(error), pause)
+        if event.conversation_id is not None:
+            blocked.add(event.conversation_id)
+
+    async def _done(self, events: list[Event], blocked: set[UUID]) -> None:
+        free = [event for event in events if event.conversation_id not in blocked]
+        if isinstance(self._consumer, Emitter):
+            for event in free:
+                await self._emit(self._consumer, event)
+        async with self._db.as_service() as conn:
+            # Moved first: the row's lock keeps another process from handling the same events at the same time.
+            await self._move(conn, events[-1].position)
+            for event in events:
+                if event.conversation_id in blocked:
+                    await parked.insert(conn, self._name, event, None, None)
+                elif isinstance(self._consumer, Consumer):
+                    async with asyncio.timeout(self._timing.timeout):
+                        await self._consumer.fn(conn, event)
+
+    async def _emit(self, emitter: Emitter, event: Event) -> None:
+        async with self._db.as_service() as conn:
+            await self._move(conn, self._held())
+        async with asyncio.timeout(self._timing.timeout):
+            await emitter.fn(event)
+
+    async def _retry_due(self) -> bool:
+        async with self._db.as_service() as conn:
+            waiting = await parked.due(conn, self._name, BATCH)
+        for attempts, event in waiting:
+            try:
+                await self._again(event)
+            except LeaseLost:
+                raise
+            except Exception as error:  # noqa: BLE001 - as in _handle
+                pause = self._retries.pause(attempts + 1)
+                log.warning("consumer.retry_failed", consumer=self._name, position=event.position, error=fault(error))
+                async with self._db.as_service() as conn:
+                    await self._move(conn, self._held())
+                    await parked.fail(conn, self._name, event.position, fault(error), pause)
+        return bool(waiting)
+
+    async def _again(self, event: Event) -> None:
+        if isinstance(self._consumer, Emitter):
+            await self._emit(self._consumer, event)
+        async with self._db.as_service() as conn:
+            await self._move(conn, self._held())
+            if isinstance(self._consumer, Consumer):
+                async with asyncio.timeout(self._timing.timeout):
+                    await self._consumer.fn(conn, event)
+            await parked.delete(conn, self._name, event.position)
+
+    def _held(self) -> int:
+        assert self._position is not None
+        return self._position
+
+    async def _move(self, conn: Connection, end: int) -> None:
+        if not await store.move(conn, self._name, self._owner, self._timing.lease, (self._held(), end)):
+            raise LeaseLost
+
+
+class Consumers:
+    """All durable consumers of a process, each in a task of its own."""
+
+    def __init__(self, db: Database, bell: Bell, consumers: Collection[Consumer | Emitter]) -> None:
+        names = [consumer.name for consumer in consumers]
+        assert len(set(names)) == len(names), "two consumers would share a cursor"
+        assert store.SEQUENCER not in names
+        self.names = tuple(names)
+        self._workers = [Worker(db, bell, consumer) for consumer in consumers]
+
+    async def run(self) -> None:
+        """Run every consumer until cancelled."""
+        async with running(*self._workers):
+            await asyncio.Event().wait()

@@ -1,0 +1,1 @@
+"""Events that a consumer could not handle, and the later ones of their conversation that wait behind them."""
