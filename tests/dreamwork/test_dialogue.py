@@ -227,3 +227,16 @@ def test_two_dialogues_do_not_share_what_they_heard(carl: Profile) -> None:
     first, second = Dialogue(carl, seed="s"), Dialogue(carl, seed="s")
     first.reply(CELLAR)
     assert "snake" not in second.reply("hello")
+
+
+@pytest.mark.parametrize("hurt", ["my dad doesn't know me any more", "it hurts", "we haven't spoken in a year"])
+def test_what_hurts_is_stayed_with_and_no_symbol_is_brought_in(talk: Talk, interpreter: Profile, hurt: str) -> None:
+    reply = talk(interpreter, CELLAR, "cold", "a long time ago", hurt)[3]
+    assert quotes(reply) == [hurt]
+    assert words(reply) < 45
+
+
+def test_fear_of_sleep_is_answered_with_a_light_and_not_with_a_symbol(talk: Talk, interpreter: Profile) -> None:
+    reply = talk(interpreter, CELLAR, "I'm scared to go back to sleep")[1]
+    assert not quotes(reply)
+    assert re.search(r"light|awake", reply)

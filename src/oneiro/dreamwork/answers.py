@@ -32,13 +32,25 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
         r"|once|my (?:grand\w+|mother|father|mum|mom|dad|parents|uncle|aunt|brother|sister)|gave)\b", re.IGNORECASE)),
     ("life", re.compile(
         r"\b(?:work|boss|job|office|these days|lately|at the moment|right now|husband|wife|partner|marriage|money|study"
-        r"|studies|exam|moving|every day|my (?:life|son|daughter|kids|children|friend))\b", re.IGNORECASE)),
+        r"|studies|exam|moving house|every day|my (?:life|son|daughter|kids|children|friend))\b", re.IGNORECASE)),
 )  # fmt: skip
+# What hurts is stayed with: no other image is called in.
+_TENDER = re.compile(
+    r"\b(?:hurts?|hurting|i'm sorry|am sorry|i miss|missed (?:him|her|them)"
+    r"|(?:doesn't|don't|didn't) (?:know|recogni[sz]e) me|(?:haven't|hasn't|not|never) (?:spoken|talked|said goodbye)|lost (?:him|her|them)|left me|dementia|cancer|dying"
+    r"|died|cried|crying|my fault|forgive|ashamed|lonely|all alone|nobody (?:came|loves|knows))\b",
+    re.IGNORECASE,
+)
 _PACES = {"contemplative": 2, "slow": 2, "reflective": 2, "measured": 3, "gentle": 3, "relaxed": 3, "moderate": 4}
 _STAGES = ("feeling", "life", "encounter", "association", "carry", "open")
 _MAX_PLAIN_WORDS = 18
 _SHORT_FEELING = 8
 _LONG_ENOUGH = 11
+
+
+def is_tender(text: str) -> bool:
+    """Tell whether what is said hurts, so that nothing else should be brought in."""
+    return bool(_TENDER.search(text))
 
 
 def _named_feeling(text: str) -> Feeling | None:
@@ -94,6 +106,8 @@ class Answers:
         memory.depth += 1
         felt = _named_feeling(text)
         told = self._telling(text)
+        if is_tender(text):
+            return self._stay(told)
         kind = next((name for name, pattern in _KINDS if pattern.search(text)), "")
         if felt and felt.tone == "dark" and len(text.split()) <= _SHORT_FEELING:
             first = voice.say("feeling_dark", opens=True, needed=True, feeling=felt.words)
@@ -105,6 +119,15 @@ class Answers:
         recall = [] if self._length == "brief" else self._recall()
         middle = [Piece(bridge, 6), *recall, *(self._patterned(text) if bridge or felt else self._aside(text))]
         return Draft((Piece(first, 9), *middle, *self._pause(quiet=bool(bridge))), self._question(None, text))
+
+    def _stay(self, told: str) -> Draft:
+        """Stay with what hurts: few words, and a question that leaves the dreamer free."""
+        voice = self._voice
+        first = voice.say("tender", opens=True, needed=True, answer=told) if told else ""
+        first = first or voice.say("continue", opens=True, needed=True)
+        return Draft(
+            (Piece(first, 9), Piece(voice.say("bridge_tender"), 6)), voice.ask_new("tender_ask") or self._stage()
+        )
 
     def _telling(self, text: str) -> str:
         """Return the words that carry the answer, unless they only repeat the image."""

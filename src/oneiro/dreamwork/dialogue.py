@@ -1,7 +1,7 @@
 """One conversation with an interpreter: what was said is remembered, and each reply follows from it."""
 
 from oneiro.dreamwork import feelings, imagery, moves, phrases, smalltalk, symbols
-from oneiro.dreamwork.answers import Answers
+from oneiro.dreamwork.answers import Answers, is_tender
 from oneiro.dreamwork.imagery import Image
 from oneiro.dreamwork.journal import Journal
 from oneiro.dreamwork.lexicon import tokens
@@ -57,7 +57,7 @@ class Dialogue:
     def _told(self, text: str, images: tuple[Image, ...]) -> Draft:
         """Answer a dream or an answer to the last question."""
         memory = self._memory
-        memory.dark = memory.dark or any(feeling.tone == "dark" for feeling in feelings.find(text))
+        memory.dark = memory.dark or is_tender(text) or any(feeling.tone == "dark" for feeling in feelings.find(text))
         top = next((image for image in images if image.key not in memory.visited), None)
         if top and self._is_dream(text, top):
             memory.keep(images)
@@ -76,7 +76,7 @@ class Dialogue:
     def _follow(self, text: str, top: Image | None) -> Draft:
         if not self._memory.current:
             return self._journal_draft(text) or self._bare(text, top)
-        if self._memory.depth + 1 >= _DEEP:
+        if self._memory.depth + 1 >= _DEEP and not is_tender(text):
             draft = self._answers.come_back(text)
             if draft:
                 return draft

@@ -83,9 +83,17 @@ def find(text: str) -> list[Feeling]:
         before = words[max(0, match.first - 3) : match.first]
         if listed in _NEEDS_CONTEXT and len(words) > 3 and not _spoken_of_self(before):
             continue
+        if _polite(text, words, match.first):
+            continue
         denied = any(token.lower in _NEGATIONS for token in before)
         found.append(Feeling(name, tone, text[match.start : match.end], match.start, match.end, denied))
     return found
+
+
+def _polite(text: str, words: tuple[Token, ...], at: int) -> bool:
+    """Tell whether "I'm afraid" only softens what was said before it."""
+    idiom = words[at].lower == "afraid" and at > 2 and words[at - 1].lower in {"i'm", "im"}
+    return idiom and text[words[at].end : words[at].end + 1] in {"", ".", ","}
 
 
 def _spoken_of_self(before: tuple[Token, ...]) -> bool:

@@ -128,6 +128,8 @@ def _symbols(text: str, sentences: list[_Sentence]) -> list[Image]:
         act = sighting.symbol.kind in _ACTS
         noun = phrases.around(text, sighting.start, sighting.end)
         said = phrases.clause(text, noun.start, noun.end)
+        if said is None and phrases.dangles(noun.words):
+            continue
         described = 0.9 * min(2, phrases.adjectives(noun.words))
         score = (
             2.0 * sighting.symbol.vividness
@@ -165,10 +167,12 @@ def _persons(text: str, sentences: list[_Sentence]) -> list[Image]:
             continue
         noun = phrases.around(text, person.start, person.end)
         said = phrases.clause(text, noun.start, noun.end)
+        nobody = phrases.dangles(noun.words)
+        if said is None and nobody:
+            continue
         score = (7.5 if person.dead else 3.5) + _bonus(text, sentences, person.start)
-        found.append(
-            Image(noun.words, said.words if said else None, None, score, noun.start, person=True, dead=person.dead)
-        )
+        words = (None if nobody else noun.words, said.words if said else None)
+        found.append(Image(*words, None, score, noun.start, person=True, dead=person.dead))
     return found
 
 

@@ -29,6 +29,7 @@ _TAILS = frozenset({"of", "without"})
 _UNFINISHED = listed("unfinished")
 _FILLERS = listed("fillers")
 _FUNCTION = _DETERMINERS | _PRONOUNS | _PREPOSITIONS | _JOINTS | _ADVERBS | _FILLERS
+_BEING = frozenset({"was", "were", "is", "are"})
 _BARE_ARTICLES = frozenset({"A", "An", "The", "Some"})
 _DANGLING = (
     _DETERMINERS
@@ -135,6 +136,12 @@ def _weight(words: tuple[Token, ...]) -> int:
     return 2 + (len(content) > 1) + described + (max(map(len, content)) >= 7)
 
 
+def dangles(words: str) -> bool:
+    """Tell whether a span ends in a word that wants another after it ("gave me a")."""
+    last = words.lower().split()[-1]
+    return last in _DANGLING or last in _PRONOUNS
+
+
 def adjectives(words: str) -> int:
     """Count the describing words of a phrase."""
     return sum(word in _ADJECTIVES for word in words.lower().split())
@@ -205,8 +212,11 @@ def clause(text: str, start: int, end: int) -> Phrase | None:
 
 
 def _stands_alone(words: tuple[Token, ...]) -> bool:
-    """Tell whether a clause has a verb, and does not begin with a bare "was" or "couldn't"."""
-    if len(words) < 3 or words[0].lower.removesuffix("n't") in _AUXILIARIES | {"ca", "wo"}:
+    """Tell whether a clause has a verb, and somebody or something before it."""
+    first = words[0].lower
+    if len(words) < 3 or first.removesuffix("n't") in _AUXILIARIES | {"ca", "wo"}:
+        return False
+    if _is_verb(first) and not first.endswith("ing"):
         return False
     return any(_is_verb(word.lower) for word in words)
 
@@ -218,11 +228,7 @@ def _clause_bounds(run: tuple[Token, ...], first: int, last: int) -> tuple[int, 
     begin = _with_subject(run, begin, first, last)
     while begin < first and run[begin].lower in _FILLERS:
         begin += 1
-    if (
-        run[begin].lower in {"there", "it"}
-        and begin + 2 <= first
-        and run[begin + 1].lower in {"was", "were", "is", "are"}
-    ):
+    if begin + 2 <= first and _presents(run, begin):
         begin += 2
     if last - begin > MAX_CLAUSE_WORDS:
         begin = _later_start(run, last - MAX_CLAUSE_WORDS, first)
@@ -234,6 +240,12 @@ def _clause_bounds(run: tuple[Token, ...], first: int, last: int) -> tuple[int, 
     ):
         stop -= 1
     return begin, stop
+
+
+def _presents(run: tuple[Token, ...], begin: int) -> bool:
+    """Tell whether a clause only presents a thing: "there was …", "it was a …"."""
+    subject, verb, following = (run[begin + ahead].lower for ahead in range(3))
+    return verb in _BEING and (subject == "there" or (subject == "it" and following in _DETERMINERS))
 
 
 def _with_subject(run: tuple[Token, ...], begin: int, first: int, last: int) -> int:

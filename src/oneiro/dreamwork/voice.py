@@ -62,6 +62,10 @@ class Voice:
         """Return the next question kept under `key` among the interpreter's own sentences."""
         return self.say(key, needed=True)
 
+    def ask_new(self, key: str) -> str:
+        """Return the next question kept under `key`, or "" when all were asked."""
+        return self.say(key)
+
     def oldest(self, stage: str) -> str:
         """Return the question of a stage that was asked longest ago, for when none is new."""
         return self._pick(f"ask:{stage}", [self._asks.get(stage), self._plain.get(stage)], needed=True)
