@@ -35,7 +35,8 @@ _DEAD = re.compile(
     r"\b(?:dead|late|deceased|died|passed away|passed on|who is gone|funeral|buried|no longer alive)\b", re.IGNORECASE
 )
 _DEATH_BEFORE, _DEATH_AFTER = 16, 40
-_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-zé]{2,14}\b")
+# A capital after a small word; after "in" or "to" it is rather a place.
+_NAME = re.compile(r"(?<=[a-z,;] )(?<!\bin )(?<!\bto )(?<!\bat )(?<!from )(?<!near )[A-Z][a-zé]{2,14}\b")
 _NO_NAMES = listed("no_names")
 
 
