@@ -133,11 +133,12 @@ def test_every_short_turn_gets_a_fitting_answer(turns: list[dict[str, str]], car
             _check(dialogue.reply(turn["text"]), profile, [dream, turn["text"]], turn["text"])
 
 
-def test_two_thousand_characters_are_answered_within_five_milliseconds(carl: Profile) -> None:
-    dream = ("I was walking with my brother by a black lake and a horse with a burning mane told me to follow. " * 25)[
-        :2000
-    ]
-    assert min(_seconds(carl, f"{dream[:-2]}{run}") for run in range(16)) < 0.005
+def test_two_thousand_characters_are_answered_within_five_milliseconds(
+    dreams: list[dict[str, str]], carl: Profile
+) -> None:
+    """Processor time, the best of twenty, on the made-up dreams told one after the other."""
+    told = " ".join(dream["text"] for dream in dreams)
+    assert min(_seconds(carl, told[start : start + 2000]) for start in range(0, 10_000, 500)) < 0.005
 
 
 def _seconds(profile: Profile, text: str) -> float:

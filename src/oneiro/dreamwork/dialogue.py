@@ -31,7 +31,9 @@ class Dialogue:
         self._voice = Voice(profile, seed)
         self._answers = Answers(profile, self._voice, self._memory)
         self._journal = Journal.read(context)
-        symbols.find("")  # Reads the lexicon now, so that the first reply is as quick as the others.
+        # Both read their data now, so that the first reply is as quick as the others.
+        symbols.find("")
+        moves.recognise("hello")
         if opening:
             self._voice.spoken(opening)
 
