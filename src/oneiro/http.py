@@ -3,7 +3,7 @@
 import base64
 import binascii
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oneiro.auth import Identity
-from oneiro.errors import OneiroError, TooLarge, Unauthenticated, ValidationError
+from oneiro.errors import OneiroError, SecurityError, TooLarge, Unauthenticated, ValidationError
 
 log = structlog.get_logger()
 
@@ -142,35 +142,51 @@ async def identity_if_any(
     return await identity(request, credentials) if credentials else None
 
 
+async def operator(caller: Annotated[Identity, Depends(identity)]) -> Identity:
+    """The caller, who is an operator or a trusted server; raises `SecurityError` for a dreamer."""
+    if not caller.operator:
+        raise SecurityError("This is for operators.")
+    return caller
+
+
 Caller = Annotated[Identity, Depends(identity)]
 CallerIfAny = Annotated[Identity | None, Depends(identity_if_any)]
+Operator = Annotated[Identity, Depends(operator)]
 
 
 class BoundedBody:
-    """Refuses bodies over a bound, by their declared length or as they arrive."""
+    """Refuses bodies over a bound, by their declared length or as they arrive.
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY) -> None:
+    `larger`: other bounds, by the beginning of a path.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY, larger: Mapping[str, int] | None = None) -> None:
         self._app = app
         self._limit = limit
+        self._larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the whole body first, then pass the request on with it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._limit_of(scope["path"])
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         chunks: list[Message] = []
         size, more = 0, True
-        too_large = not declared.isdigit() or int(declared) > self._limit
+        too_large = not declared.isdigit() or int(declared) > limit
         while more and not too_large:
             message = await receive()
             chunks.append(message)
             size += len(message.get("body", b""))
-            more, too_large = message.get("more_body", False), size > self._limit
+            more, too_large = message.get("more_body", False), size > limit
         if too_large:
-            await problem(TooLarge(f"The body may have at most {self._limit} bytes."))(scope, receive, send)
+            await problem(TooLarge(f"The body may have at most {limit} bytes."))(scope, receive, send)
             return
         await self._app(scope, _replay(chunks, receive), send)
+
+    def _limit_of(self, path: str) -> int:
+        return next((limit for begin, limit in self._larger.items() if path.startswith(begin)), self._limit)
 
 
 def _replay(chunks: list[Message], receive: Receive) -> Receive:

@@ -1,0 +1,213 @@
+"""Experiments: which release a dreamer gets, and how experiments begin and end."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+import psycopg
+
+from oneiro.auth import Identity
+from oneiro.database.pool import Connection, Database
+from oneiro.errors import Conflict, NotFound, ValidationError
+from oneiro.events.models import EventType
+from oneiro.events.outbox import record
+from oneiro.http import Cursor
+from oneiro.interpreters import store as interpreters
+from oneiro.interpreters.experiments import store
+from oneiro.interpreters.experiments.draw import drawn
+from oneiro.interpreters.experiments.models import Arm, Chosen, Experiment, ExperimentPlan, Status
+from oneiro.interpreters.experiments.results import EARLY_SECONDS, Results, evaluate
+from oneiro.interpreters.models import Release
+
+
+async def choose(conn: Connection, interpreter_id: str, user_id: UUID, language: str) -> Chosen | None:
+    """The release that this dreamer's conversation starts with, in the caller's transaction; None: not active.
+
+    While an experiment runs, a dreamer who takes part is given an arm once and keeps it; `experiment.assigned` tells
+    of it. Her row in `profiles` must exist.
+    """
+    default = await interpreters.active_release(conn, interpreter_id)
+    if default is None:
+        return None
+    arms = await store.running_arms(conn, interpreter_id, user_id)
+    if not arms or language not in (arms[0].languages or [language]):
+        return Chosen(default)
+    arm = next((arm for arm in arms if arm.mine), None) or await _assigned(conn, arms, interpreter_id, user_id)
+    if arm is None:
+        return Chosen(default)
+    release = await interpreters.release(conn, interpreter_id, arm.release)
+    assert release is not None, "an arm's release cannot be deleted"
+    return Chosen(release, arm.arm_id, arm.name)
+
+
+async def _assigned(
+    conn: Connection, arms: list[store.RunningArm], interpreter_id: str, user_id: UUID
+) -> store.RunningArm | None:
+    experiment_id = arms[0].experiment_id
+    place = drawn(arms[0].salt, user_id, share=arms[0].share, weights=[arm.weight for arm in arms])
+    if place is None:
+        return None
+    # The draw is the same everywhere, so a start that came first gave her this very arm.
+    if await store.assign(conn, experiment_id, user_id, arms[place].arm_id):
+        data = {
+            "experiment_id": str(experiment_id),
+            "interpreter_id": interpreter_id,
+            "arm": arms[place].name,
+            "release": arms[place].release,
+        }
+        await record(
+            conn,
+            "experiment.assigned",
+            entity_type="experiment",
+            entity_id=str(experiment_id),
+            data=data,
+            user_id=user_id,
+        )
+    return arms[place]
+
+
+class Publishing(Protocol):
+    """What an experiment needs of releases: agents that are there, and a default that changes."""
+
+    async def prepare(self, release: Release) -> list[str]:
+        """Provision the agents of a release; returns the fields that drifted."""
+
+    async def activate(self, interpreter_id: str, number: int) -> object:
+        """Make a release the default."""
+
+
+class Experiments:
+    """Experiments as operators lead them."""
+
+    def __init__(
+        self, db: Database, releases_: Publishing, *, languages: list[str], clock: Callable[[], datetime]
+    ) -> None:
+        self._db = db
+        self._releases = releases_
+        self._languages = languages
+        self._clock = clock
+
+    async def create(self, caller: Identity, plan: ExperimentPlan) -> Experiment:
+        """Write an experiment down as a draft; raises `NotFound` and `ValidationError` naming the field."""
+        for language in plan.eligibility.languages or ():
+            if language not in self._languages:
+                raise _invalid("eligibility.languages", f"{language} is not offered here")
+        async with self._db.as_service() as conn:
+            arms = [
+                await self._release(conn, plan.interpreter_id, place, arm.release)
+                for place, arm in enumerate(plan.arms)
+            ]
+            experiment_id = await store.insert(conn, plan, _author(caller))
+            for arm, release in zip(plan.arms, arms, strict=True):
+                await store.insert_arm(conn, experiment_id, arm, release.id)
+            return await _found(conn, experiment_id)
+
+    async def _release(self, conn: Connection, interpreter_id: str, place: int, number: int) -> Release:
+        if await interpreters.newest_number(conn, interpreter_id) == 0:
+            raise NotFound(f"There is no interpreter {interpreter_id}.", code="interpreter_not_found")
+        release = await interpreters.release(conn, interpreter_id, number)
+        if release is None:
+            raise _invalid(f"arms[{place}].release", f"{interpreter_id} has no release {number}")
+        if release.document.prompt("system") is None:
+            raise _invalid(f"arms[{place}].release", f"release {number} has no system prompt")
+        return release
+
+    async def list(self, interpreter_id: str | None, limit: int, after: Cursor | None) -> list[Experiment]:
+        """Experiments, the newest first."""
+        async with self._db.as_service() as conn:
+            return await store.select(conn, interpreter_id, limit, after)
+
+    async def read(self, experiment_id: UUID) -> Experiment:
+        """One experiment; raises `NotFound`."""
+        async with self._db.as_service() as conn:
+            return await _found(conn, experiment_id)
+
+    async def start(self, experiment_id: UUID) -> Experiment:
+        """Provision every arm's agents and begin; raises `Conflict`, and what the platform says.
+
+        A failure leaves the experiment as it was. Repeating it changes nothing.
+        """
+        async with self._db.as_service() as conn:
+            experiment = await _found(conn, experiment_id)
+            if experiment.status == "running":
+                return experiment
+            _expect(experiment, "draft")
+            arms = [await interpreters.release(conn, experiment.interpreter_id, arm.release) for arm in experiment.arms]
+        for release in arms:
+            assert release is not None, "an arm's release cannot be deleted"
+            await self._releases.prepare(release)
+        try:
+            return await self._turn(experiment_id, "draft", "running")
+        except psycopg.errors.UniqueViolation:
+            raise Conflict(
+                f"Another experiment of {experiment.interpreter_id} is running; stop it first.",
+                code="experiment_running",
+            ) from None
+
+    async def stop(self, experiment_id: UUID) -> Experiment:
+        """End it: everybody gets the default release again; repeating it changes nothing."""
+        experiment = await self.read(experiment_id)
+        return experiment if experiment.status == "stopped" else await self._turn(experiment_id, "running", "stopped")
+
+    async def promote(self, experiment_id: UUID, name: str) -> Experiment:
+        """Make an arm's release the default and end the experiment; raises what activating raises."""
+        experiment = await self.read(experiment_id)
+        arm = experiment.arm(name)
+        if arm is None:
+            raise _invalid("arm", f"there is no such arm; there are {', '.join(arm.name for arm in experiment.arms)}")
+        if experiment.status == "draft":
+            raise Conflict("An experiment that has not begun has no winner.", code="experiment_not_running")
+        await self._releases.activate(experiment.interpreter_id, arm.release)
+        if experiment.status == "promoted":
+            return experiment
+        return await self._turn(experiment_id, experiment.status, "promoted", arm)
+
+    async def results(self, experiment_id: UUID) -> Results:
+        """What came of it so far, per dreamer and arm; raises `NotFound` and `StatisticsMissing`."""
+        async with self._db.as_service() as conn:
+            experiment = await _found(conn, experiment_id)
+            assigned = await store.assigned(conn, experiment_id)
+            figures = await store.figures(conn, [arm.id for arm in experiment.arms], early_seconds=EARLY_SECONDS)
+        return await asyncio.to_thread(evaluate, experiment, assigned, figures)
+
+    async def _turn(
+        self, experiment_id: UUID, before: Status, after: Status, promoted: Arm | None = None
+    ) -> Experiment:
+        async with self._db.as_service() as conn:
+            experiment = await _found(conn, experiment_id, lock=True)
+            if experiment.status == after:
+                return experiment
+            _expect(experiment, before)
+            await store.set_status(conn, experiment_id, after, self._clock())
+            if before in {"draft", "running"}:
+                event: EventType = "experiment.started" if after == "running" else "experiment.stopped"
+                data = {**_about(experiment), **({"promoted": promoted.name} if promoted else {})}
+                await record(conn, event, entity_type="experiment", entity_id=str(experiment_id), data=data)
+            return await _found(conn, experiment_id)
+
+
+def _about(experiment: Experiment) -> Mapping[str, object]:
+    arms = [{"name": arm.name, "release": arm.release, "weight": arm.weight} for arm in experiment.arms]
+    return {"experiment_id": str(experiment.id), "interpreter_id": experiment.interpreter_id, "arms": arms}
+
+
+def _author(caller: Identity) -> str:
+    return str(caller.user_id or caller.role)
+
+
+def _expect(experiment: Experiment, status: Status) -> None:
+    if experiment.status != status:
+        raise Conflict(f"The experiment is {experiment.status}, not {status}.", code=f"experiment_not_{status}")
+
+
+async def _found(conn: Connection, experiment_id: UUID, *, lock: bool = False) -> Experiment:
+    experiment = await store.find(conn, experiment_id, lock=lock)
+    if experiment is None:
+        raise NotFound("There is no such experiment.", code="experiment_not_found")
+    return experiment
+
+
+def _invalid(field: str, message: str) -> ValidationError:
+    return ValidationError(f"{field}: {message}.", errors=[{"field": field, "message": message}])
