@@ -64,10 +64,10 @@ def dump(document: InterpreterDocument) -> str:
 def merge(document: InterpreterDocument, changes: Any) -> InterpreterDocument:
     """Apply an RFC 7396 merge patch; prompts are matched by (type, name), and `deleted: true` removes one."""
     if not isinstance(changes, dict):
-        raise _invalid("changes", "must be an object")
+        raise invalid("changes", "must be an object")
     data = document.data()
     if "id" in changes and changes["id"] != document.id:
-        raise _invalid("id", f"an interpreter keeps its id: {document.id}")
+        raise invalid("id", f"an interpreter keeps its id: {document.id}")
     if isinstance(changes.get("prompts"), list):
         prompts = _merged_prompts(data["prompts"], changes["prompts"])
         changes = {**changes, "prompts": prompts}
@@ -115,10 +115,10 @@ def _merged_prompts(prompts: list[dict[str, Any]], patches: list[Any]) -> list[d
     seen: set[tuple[Any, Any]] = set()
     for index, patch in enumerate(patches):
         if not isinstance(patch, dict) or not isinstance(patch.get("type"), str):
-            raise _invalid(f"prompts[{index}]", "must be an object with a type")
+            raise invalid(f"prompts[{index}]", "must be an object with a type")
         key = (patch["type"], patch.get("name", "default"))
         if not isinstance(key[1], str) or key in seen:
-            raise _invalid(f"prompts[{index}]", f"{key[0]}/{key[1]} is named twice or by something other than text")
+            raise invalid(f"prompts[{index}]", f"{key[0]}/{key[1]} is named twice or by something other than text")
         seen.add(key)
         _patch_prompt(merged, key, patch, index)
     return list(merged.values())
@@ -129,9 +129,9 @@ def _patch_prompt(
 ) -> None:
     deleted = patch.get("deleted", False)
     if not isinstance(deleted, bool):
-        raise _invalid(f"prompts[{index}].deleted", "must be true or false")
+        raise invalid(f"prompts[{index}].deleted", "must be true or false")
     if deleted and key not in merged:
-        raise _invalid(f"prompts[{index}]", f"there is no prompt {key[0]}/{key[1]} to delete")
+        raise invalid(f"prompts[{index}]", f"there is no prompt {key[0]}/{key[1]} to delete")
     if deleted:
         del merged[key]
     else:
@@ -216,5 +216,6 @@ def _part_within(annotation: Any) -> type[Part] | None:
     return next((found for found in inner if found is not None), None)
 
 
-def _invalid(field: str, message: str) -> ValidationError:
+def invalid(field: str, message: str) -> ValidationError:
+    """The error of one field."""
     return ValidationError(f"{field}: {message}.", errors=[{"field": field, "message": message}])

@@ -1,5 +1,6 @@
 """Releases: a document is checked, frozen under a number, and made the default in one transaction."""
 
+import asyncio
 from typing import Any
 
 from oneiro.database.pool import Connection
@@ -17,9 +18,10 @@ async def publish(
     """Freeze a document as the interpreter's next release; it is not the default yet.
 
     `based_on` is the number of the default release the author saw. Raises `ValidationError` when a prompt breaks a
-    rule, and `Conflict` with the differences when `based_on` is no longer the default.
+    rule, and `Conflict` with the differences when `based_on` is no longer the default. Checking runs in a thread, since
+    a large document takes a while.
     """
-    validate(document)
+    await asyncio.to_thread(validate, document)
     await store.insert_interpreter(conn, document)
     default = await store.lock(conn, document.id) or 0
     if based_on is not None and based_on != default:
@@ -45,16 +47,19 @@ async def publish_changes(
     default = await _locked(conn, interpreter_id)
     number = default or await store.newest_number(conn, interpreter_id)
     base = await _found(conn, interpreter_id, number)
-    document = documents.merge(base.document, changes)
+    document = await asyncio.to_thread(documents.merge, base.document, changes)
     return await publish(conn, document, created_by=created_by, note=note, based_on=based_on)
 
 
-async def activate(conn: Connection, interpreter_id: str, number: int) -> Release:
+async def activate(conn: Connection, interpreter_id: str, number: int, *, based_on: int | None = None) -> Release:
     """Make a release the default; repeating it changes nothing.
 
-    Raises `NotFound`, and `ValidationError` when the release has no system prompt.
+    Raises `NotFound`, `ValidationError` when the release has no system prompt, and `Conflict` when `based_on` is given
+    and no longer the default.
     """
     default = await _locked(conn, interpreter_id)
+    if based_on is not None and based_on != default != number:
+        raise await _stale(conn, interpreter_id, based_on, default)
     chosen = await _found(conn, interpreter_id, number)
     if number == default:
         return chosen

@@ -1,0 +1,1 @@
+"""How operators publish: new interpreters, releases, previews, rollback, retirement."""

@@ -1,0 +1,202 @@
+"""Publishing: check → freeze → provision → read back → activate; a failure leaves the old default in charge.
+
+The platform is asked between transactions. Documents are checked in a thread: a large one takes a while.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from oneiro.auth import Identity
+from oneiro.database.pool import Connection, Database
+from oneiro.errors import AgentCreationError, Conflict, NotFound, OneiroError, PlatformUnavailable
+from oneiro.http import Page
+from oneiro.interpreters import documents, releases
+from oneiro.interpreters import store as interpreters
+from oneiro.interpreters.agents.service import GRACE, Agents
+from oneiro.interpreters.models import InterpreterDocument, Release
+from oneiro.interpreters.prompts import render_system
+from oneiro.interpreters.publishing import store
+from oneiro.interpreters.publishing.models import (
+    InterpreterDetail,
+    InterpreterView,
+    NewInterpreter,
+    NewRelease,
+    Preview,
+    PreviewRequest,
+    ReleaseDocument,
+    ReleaseView,
+    view,
+)
+from oneiro.interpreters.publishing.preview import preview
+
+
+class Publishing:
+    """Interpreters and their releases as operators change them."""
+
+    def __init__(
+        self, db: Database, agents: Agents, *, languages: list[str], models: list[str], clock: Callable[[], datetime]
+    ) -> None:
+        self._db = db
+        self._agents = agents
+        self._languages = languages
+        self._models = models
+        self._clock = clock
+
+    async def interpreters(self, page: Page) -> list[InterpreterView]:
+        """Interpreters, active or not, the newest first."""
+        async with self._db.as_service() as conn:
+            return await store.interpreters(conn, page.limit, page.cursor)
+
+    async def interpreter(self, interpreter_id: str) -> InterpreterDetail:
+        """One interpreter with its document (the newest one, when none is active) and agents; raises `NotFound`."""
+        async with self._db.as_service() as conn:
+            known = await _known(conn, interpreter_id)
+            release = await _release(conn, interpreter_id, known.release or known.newest)
+            agents = await store.agents(conn, interpreter_id, GRACE)
+        return InterpreterDetail(**known.model_dump(), document=release.document.data(), agents=agents)
+
+    async def releases(self, interpreter_id: str, page: Page) -> list[ReleaseView]:
+        """Releases without their documents, the newest first; raises `NotFound`."""
+        async with self._db.as_service() as conn:
+            known = await _known(conn, interpreter_id)
+            below = page.cursor and page.cursor.number
+            return await store.releases(conn, interpreter_id, known.release or 0, page.limit, below)
+
+    async def release(self, interpreter_id: str, number: int) -> ReleaseDocument:
+        """One release, whole; raises `NotFound`."""
+        async with self._db.as_service() as conn:
+            known = await _known(conn, interpreter_id)
+            release = await _release(conn, interpreter_id, number)
+        shown = view(release, known.release or 0)
+        return ReleaseDocument(**shown.model_dump(), document=release.document.data())
+
+    async def create(self, caller: Identity, new: NewInterpreter) -> ReleaseView:
+        """A whole new interpreter; raises `Conflict` when there is one of this id, and what `publish` raises."""
+        document = await asyncio.to_thread(documents.from_data, new.document)
+        async with self._db.as_service() as conn:
+            if await interpreters.newest_number(conn, document.id):
+                raise Conflict(f"There is an interpreter {document.id} already.", code="interpreter_exists")
+            made = await releases.publish(conn, document, created_by=author(caller), note=new.note)
+            await _can_speak(made, wanted=new.activate)
+        return await self._turned(made, 0, None) if new.activate else view(made, 0)
+
+    async def publish(self, caller: Identity, interpreter_id: str, new: NewRelease) -> ReleaseView:
+        """A release of an interpreter that there is.
+
+        Raises `NotFound`, `ValidationError` with field and line, `Conflict` (with the differences, when `based_on` is
+        no longer the default), and, once the release is stored, `PlatformUnavailable` or `AgentCreationError`: it is
+        not the default then, and can be activated later.
+        """
+        async with self._db.as_service() as conn:
+            await _known(conn, interpreter_id)
+            made = await self._stored(conn, author(caller), interpreter_id, new)
+            await _can_speak(made, wanted=new.activate)
+            default = (await _known(conn, interpreter_id)).release or 0
+        return await self._turned(made, default, new.based_on) if new.activate else view(made, default)
+
+    async def activate(self, interpreter_id: str, number: int, *, based_on: int | None = None) -> ReleaseView:
+        """Provision a release's agents and make it the default; a lower number than the present one rolls back."""
+        async with self._db.as_service() as conn:
+            await _known(conn, interpreter_id)
+            release = await _release(conn, interpreter_id, number)
+        drift = await self.prepare(release)
+        async with self._db.as_service() as conn:
+            activated = await releases.activate(conn, interpreter_id, number, based_on=based_on)
+        return view(activated, number, drift)
+
+    async def retire(self, interpreter_id: str) -> InterpreterView:
+        """Take an interpreter out of service; talks that have begun go on, its agents leave the platform later."""
+        async with self._db.as_service() as conn:
+            await releases.retire(conn, interpreter_id)
+            return await _known(conn, interpreter_id)
+
+    async def preview(self, interpreter_id: str, wanted: PreviewRequest) -> Preview:
+        """What the platform and the dreamer would get; raises what publishing would."""
+        async with self._db.as_service() as conn:
+            known = await store.interpreter(conn, interpreter_id)
+            base = await _release(conn, interpreter_id, known.release or known.newest) if known else None
+        return await asyncio.to_thread(_tried, interpreter_id, base, wanted, self._clock())
+
+    async def prepare(self, release: Release) -> list[str]:
+        """Provision the release's agents for every language and model that is offered; the fields that drifted.
+
+        Raises `ValidationError` without a system prompt, `PlatformUnavailable` and `AgentCreationError`.
+        """
+        # Without a system prompt nothing is asked of the platform.
+        await asyncio.to_thread(render_system, release.document, "")
+        pairs = [(language, model) for language in self._languages for model in self._models]
+        made = [await self._agents.ensure(release, language, model) for language, model in pairs]
+        return sorted({field for agent in made for field in agent.drift})
+
+    async def _stored(self, conn: Connection, by: str, interpreter_id: str, new: NewRelease) -> Release:
+        if new.document is None:
+            return await releases.publish_changes(
+                conn, interpreter_id, new.changes, created_by=by, note=new.note, based_on=new.based_on
+            )
+        document = await asyncio.to_thread(_own, interpreter_id, new.document)
+        return await releases.publish(conn, document, created_by=by, note=new.note, based_on=new.based_on)
+
+    async def _turned(self, made: Release, default: int, based_on: int | None) -> ReleaseView:
+        """Activate what was just stored."""
+        try:
+            return await self.activate(made.interpreter_id, made.number, based_on=based_on)
+        except (PlatformUnavailable, AgentCreationError) as error:
+            raise _kept(error, made, default) from error
+
+
+def author(caller: Identity) -> str:
+    """Who publishes: an operator's id, or the role of a server."""
+    return str(caller.user_id or caller.role)
+
+
+async def _can_speak(made: Release, *, wanted: bool) -> None:
+    """Raise `ValidationError` for a release that shall be the default and cannot, before it is stored."""
+    if wanted:
+        await asyncio.to_thread(render_system, made.document, "")
+
+
+def _own(interpreter_id: str, data: Any) -> InterpreterDocument:
+    document = documents.from_data(data)
+    if document.id != interpreter_id:
+        raise documents.invalid("id", f"this is the document of {document.id}, not of {interpreter_id}")
+    return document
+
+
+def _tried(interpreter_id: str, base: Release | None, wanted: PreviewRequest, now: datetime) -> Preview:
+    if wanted.document is not None:
+        return preview(_own(interpreter_id, wanted.document), wanted.context, now)
+    if base is None:
+        raise _unknown(interpreter_id)
+    return preview(documents.merge(base.document, wanted.changes or {}), wanted.context, now)
+
+
+async def _known(conn: Connection, interpreter_id: str) -> InterpreterView:
+    known = await store.interpreter(conn, interpreter_id)
+    if known is None:
+        raise _unknown(interpreter_id)
+    return known
+
+
+async def _release(conn: Connection, interpreter_id: str, number: int) -> Release:
+    release = await interpreters.release(conn, interpreter_id, number)
+    if release is None:
+        raise NotFound(f"{interpreter_id} has no release {number}.", code="release_not_found")
+    return release
+
+
+def _unknown(interpreter_id: str) -> NotFound:
+    return NotFound(f"There is no interpreter {interpreter_id}.", code="interpreter_not_found")
+
+
+def _kept(error: OneiroError, made: Release, default: int) -> OneiroError:
+    """The platform's fault, with what became of the release."""
+    charge = f"Release {default} stays in charge" if default else "The interpreter is not active"
+    return type(error)(
+        f"Release {made.number} of {made.interpreter_id} is stored and not active. {charge}. {error.detail}",
+        code=error.code,
+        retryable=error.retryable,
+        retry_after=error.retry_after,
+        errors=[{"field": "activate", "message": error.detail, "release": made.number}],
+    )
