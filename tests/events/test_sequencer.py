@@ -1,4 +1,5 @@
 """Positions: none lost, none stalled, in order, whatever writers, clusters, leases and clocks do."""
+# ruff: noqa: ASYNC110 - what another task or process writes into a table is waited for by looking
 
 import asyncio
 import itertools
@@ -45,7 +46,7 @@ class Writers:
         self.committed: dict[UUID, list[int]] = {one: [] for one in conversations}
 
     async def run(self, writers: int) -> None:
-        await asyncio.gather(*(self._write(random.Random(seed)) for seed in range(writers)))
+        await asyncio.gather(*(self._write(random.Random(seed)) for seed in range(writers)))  # noqa: S311 - dice of a test
 
     async def _write(self, dice: random.Random) -> None:
         for _ in range(self._rounds):
@@ -113,7 +114,7 @@ async def test_two_sequencers_that_fight_for_the_lease_stamp_each_event_once(
     watching = asyncio.create_task(watch())
     async with running(*fighters):
         await writers.run(24)
-        while await look("SELECT FROM system_events WHERE position IS NULL"):
+        while await look("SELECT 1 FROM system_events WHERE position IS NULL"):
             await asyncio.sleep(0.001)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
@@ -194,16 +195,14 @@ async def test_dump_and_restore_into_a_fresh_cluster_goes_on_where_it_stood(
     await stamp_all(sequencer)
     await write(2, first=5)  # Committed, not stamped yet.
     binaries = find_binaries().folder
-    dump = await asyncio.to_thread(
-        subprocess.run, [binaries / "pg_dump", "--no-owner", db_url], check=True, capture_output=True
-    )
+    dump = await asyncio.to_thread(_dump, binaries / "pg_dump", db_url)
     async with embedded(data_dir, options={"fsync": "off"}) as fresh:
         with psycopg.connect(fresh.admin_url, autocommit=True) as admin:
             for role in ("anon", "authenticated", "service_role"):
                 admin.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
             admin.execute("CREATE ROLE oneiro_service LOGIN NOINHERIT IN ROLE anon, authenticated, service_role")
             admin.execute("CREATE DATABASE restored")
-        await asyncio.to_thread(_restore, binaries / "psql", fresh.url("restored"), dump.stdout)
+        await asyncio.to_thread(_restore, binaries / "psql", fresh.url("restored"), dump)
         restored = Database(fresh.url("restored", user="oneiro_service"))
         await restored.open()
         await _write_and_stamp(restored, fresh.url("restored", user="oneiro_service"))
@@ -212,6 +211,10 @@ async def test_dump_and_restore_into_a_fresh_cluster_goes_on_where_it_stood(
             rows = conn.execute("SELECT position, event_data ->> 'n' FROM system_events ORDER BY position").fetchall()
 
     assert rows == [(n + 1, str(n)) for n in range(7)] + [(8, "after")]
+
+
+def _dump(pg_dump: Path, url: str) -> bytes:
+    return subprocess.run([pg_dump, "--no-owner", url], check=True, capture_output=True).stdout
 
 
 def _restore(psql: Path, url: str, dump: bytes) -> None:

@@ -173,10 +173,14 @@ class Worker:
         self._renew_at = now + self._timing.lease / 3
 
     async def _batch(self) -> bool:
-        start = self._held()
         async with self._db.as_service() as conn:
-            # The head is read first: every position up to it is committed and visible to what follows.
-            end = min(await store.head(conn), start + WINDOW)
+            # The head is read first: every position up to it is committed and visible to what follows. The cursor is
+            # read with it, since an operator may have moved it.
+            span = await store.span(conn, self._name, self._owner)
+            if span is None:
+                raise LeaseLost
+            start, head = span
+            self._position, end = start, min(head, start + WINDOW)
             if end <= start:
                 return False
             events = await store.select(conn, (start, end), self._wanted, BATCH)

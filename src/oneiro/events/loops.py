@@ -1,7 +1,7 @@
 """The background loops of a process: started together, kept alive, ended together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -10,6 +10,7 @@ import structlog
 log = structlog.get_logger()
 
 RESTART_PAUSE = 1.0
+CANCEL_AGAIN = 0.25
 
 
 class Loop(Protocol):
@@ -26,9 +27,20 @@ async def running(*loops: Loop) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
+        await end(tasks)
+
+
+async def end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait until they have ended.
+
+    Once is not enough on Python 3.11: `asyncio.wait_for`, which psycopg waits with, loses a cancellation that arrives
+    together with its result.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN)
 
 
 async def _kept(loop: Loop) -> None:

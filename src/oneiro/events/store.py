@@ -176,6 +176,19 @@ async def head(conn: Connection) -> int:
         return await cursor.fetchone() or 0
 
 
+async def span(conn: Connection, consumer: str, owner: str) -> tuple[int, int] | None:
+    """A consumer's position and the head; None when this owner does not hold its lease."""
+    cursor = await conn.execute(
+        """
+        SELECT c.position, coalesce(s.position, 0)
+        FROM event_cursors AS c LEFT JOIN event_cursors AS s ON s.consumer = 'sequencer'
+        WHERE c.consumer = %s AND c.lease_owner = %s
+        """,
+        (consumer, owner),
+    )
+    return await cursor.fetchone()
+
+
 async def move(conn: Connection, consumer: str, owner: str, seconds: float, step: tuple[int, int]) -> bool:
     """Move a cursor from one position to another and renew its lease; false when lease or position are not as held."""
     result = await conn.execute(

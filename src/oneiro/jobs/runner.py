@@ -15,6 +15,7 @@ import structlog
 from oneiro.database.pool import Database, DatabaseUnavailable
 from oneiro.events.bell import JOBS, Bell
 from oneiro.events.consumers import fault
+from oneiro.events.loops import end
 from oneiro.events.pace import Pace
 from oneiro.jobs import store
 from oneiro.jobs.models import Claimed, JobFunction, Periodic, Services
@@ -170,10 +171,7 @@ class Runner(Generic[Services]):
                 await store.fail(conn, self._owner, job, fault(error), pause)
 
     async def _abandon(self) -> None:
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(list(self._running.values()))
         with suppress(DatabaseUnavailable):
             async with self._db.as_service() as conn:
                 await store.give_back(conn, self._owner)
