@@ -16,9 +16,11 @@ from oneiro import __version__, http
 from oneiro.auth import KeySet, SharedSecret, Tokens, issue_token
 from oneiro.breaker import CircuitBreaker
 from oneiro.conversations import routes as conversation_routes
-from oneiro.conversations.ingest import Ingest
+from oneiro.conversations.ingest.service import Ingest
+from oneiro.conversations.resume import Resumes
 from oneiro.conversations.service import Conversations
 from oneiro.conversations.start import Starts
+from oneiro.conversations.sweep.service import Sweeper
 from oneiro.database.pool import Database, reachable
 from oneiro.dreamers import routes as dreamer_routes
 from oneiro.dreamers.service import Dreamers
@@ -102,8 +104,10 @@ def create_app(
     app.state.dreams = Dreams(database)
     app.state.cards = Cards(database, clock=clock)
     app.state.starts = Starts(database, platform, agents, settings=settings, simulated=around.simulated, clock=clock)
-    app.state.ingest = Ingest(database, clock=clock)
-    app.state.conversations = Conversations(database, clock=clock)
+    app.state.resumes = Resumes(database, platform, agents, settings=settings, simulated=around.simulated, clock=clock)
+    app.state.ingest = Ingest(database, settings=settings, clock=clock)
+    app.state.conversations = Conversations(database, settings=settings, clock=clock)
+    app.state.sweeper = Sweeper(database, settings=settings, clock=clock)
     _install(app, settings)
     if around.local:
         app.include_router(_local_session(settings, clock), prefix="/v1")

@@ -8,11 +8,13 @@ import httpx
 import psycopg
 import pytest
 from fastapi import FastAPI
+from psycopg import sql
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 
 from oneiro.app import Surroundings, create_app
 from oneiro.auth import issue_token
+from oneiro.database.embedded import Server
 from oneiro.database.pool import Database
 from oneiro.engine.app import running
 from oneiro.engine.settings import EngineSettings
@@ -23,9 +25,24 @@ from oneiro.settings import Settings
 SECRET = "a secret of at least thirty-two bytes"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+async def template(postgres: Server, template: str) -> str:
+    """Name of a database with the schema and with Carl and Lakshmi, made once; each test gets a copy."""
+    name = f"{template}_seeded"
+    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    with psycopg.connect(postgres.admin_url, autocommit=True) as conn:
+        conn.execute(copy)
+    database = Database(postgres.url(name, user="oneiro_service"))
+    await database.open()
+    async with database.as_service() as conn:
+        await load_seeds(conn)
+    await database.close()
+    return name
+
+
+@pytest.fixture(scope="session")
 async def engine_url() -> AsyncIterator[str]:
-    """An engine of this test's own, a hundred times as quick as a person."""
+    """An engine, a hundred times as quick as a person; it keeps nothing that a test could meet again."""
     async with running(EngineSettings(guardrail=guardrail, speed=100)) as url:
         yield url
 
@@ -41,24 +58,46 @@ def settings(service_url: str, engine_url: str) -> Settings:
     )
 
 
+class Clock:
+    """The present, moved on by hand."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def advance(self, seconds: float) -> None:
+        self.ahead += timedelta(seconds=seconds)
+
+
 @pytest.fixture
-async def app(settings: Settings, service_url: str) -> AsyncIterator[FastAPI]:
+def clock() -> Clock:
+    """What the API takes for the present; `advance` moves it on."""
+    return Clock()
+
+
+@pytest.fixture
+async def app(settings: Settings, clock: Clock) -> AsyncIterator[FastAPI]:
     """The API on a database with Carl and Lakshmi."""
-    database = Database(service_url)
-    await database.open()
-    async with database.as_service() as conn:
-        await load_seeds(conn)
-    await database.close()
-    app = create_app(settings, Surroundings(simulated=True, local=True))
+    app = create_app(settings, Surroundings(simulated=True, local=True), clock=clock)
     async with app.router.lifespan_context(app):
         yield app
+
+
+@pytest.fixture
+async def replica(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIterator[FastAPI]:
+    """A second API on the same database, with a pool of its own."""
+    second = create_app(settings, Surroundings(simulated=True, local=True), clock=clock)
+    async with second.router.lifespan_context(second):
+        yield second
 
 
 def token(user_id: UUID, *, operator: bool = False) -> str:
     return issue_token(SECRET, user_id=user_id, operator=operator, ttl=timedelta(hours=1), now=datetime.now(UTC))
 
 
-SignIn = Callable[[], httpx.AsyncClient]
+SignIn = Callable[..., httpx.AsyncClient]
 
 
 @pytest.fixture
@@ -71,12 +110,12 @@ async def anonymous(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def sign_in(app: FastAPI) -> AsyncIterator[SignIn]:
-    """Makes a client of a new dreamer."""
+    """Makes a client of a new dreamer, or of a known one, at the API or at another replica of it."""
     made: list[httpx.AsyncClient] = []
 
-    def client() -> httpx.AsyncClient:
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        headers = {"Authorization": f"Bearer {token(uuid4())}"}
+    def client(user_id: UUID | None = None, *, at: FastAPI | None = None, operator: bool = False) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(at or app, raise_app_exceptions=False)
+        headers = {"Authorization": f"Bearer {token(user_id or uuid4(), operator=operator)}"}
         made.append(httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1/v1", headers=headers))
         return made[-1]
 

@@ -65,7 +65,7 @@ async def test_a_dream_told_to_carl_is_heard_kept_and_summed_up(dreamer: httpx.A
     stored = await report(
         dreamer, conversation["conversation_id"], ("interpreter", opening), ("user", DREAM), ("interpreter", reply)
     )
-    assert (stored.status_code, stored.json()) == (202, {"stored": 3, "duplicates": 0, "safety": None})
+    assert (stored.status_code, stored.json()) == (202, {"stored": 3, "duplicates": 0, "corrected": 0, "safety": None})
     ended = (await dreamer.post(f"{path}/end", json={"reason": "user_ended"})).json()
 
     assert (ended["status"], ended["end_reason"], ended["message_count"]) == ("completed", "user_ended", 3)
@@ -179,7 +179,7 @@ async def test_a_repeated_report_changes_nothing(dreamer: httpx.AsyncClient) -> 
     await report(dreamer, conversation_id, ("user", "A heron."))
     again = await report(dreamer, conversation_id, ("user", "A heron."), ("interpreter", "Tell me of it."))
 
-    assert again.json() == {"stored": 1, "duplicates": 1, "safety": None}
+    assert again.json() == {"stored": 1, "duplicates": 1, "corrected": 0, "safety": None}
     assert (await dreamer.get(f"/conversations/{conversation_id}")).json()["message_count"] == 2
 
 

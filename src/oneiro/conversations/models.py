@@ -23,8 +23,16 @@ MAX_SPOKEN = 20_000
 
 
 def _small(value: dict[str, Any]) -> dict[str, Any]:
-    if len(json.dumps(value)) > MAX_METADATA:
+    try:
+        written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        written.encode()
+    except (ValueError, RecursionError):
+        raise ValueError("must be plain JSON: finite numbers, whole characters, not too deep") from None
+    if len(written) > MAX_METADATA:
         raise ValueError(f"may have at most {MAX_METADATA} characters as JSON")
+    # PostgreSQL's jsonb cannot hold this character; an escaped backslash before a u is no such character.
+    if "\\u0000" in written.replace("\\\\", ""):
+        raise ValueError("may not hold the character U+0000")
     return value
 
 
@@ -83,6 +91,7 @@ class Conversation(BaseModel):
     transport: Transport | None
     created_at: datetime
     started_at: datetime | None
+    paused_at: datetime | None = Field(description="Since when it waits for its dreamer.")
     ended_at: datetime | None
     end_reason: str | None
     summary: str | None
@@ -144,10 +153,11 @@ class Safety(BaseModel):
 
 
 class Stored(BaseModel):
-    """How many of the lines are new, and what the crisis gate found."""
+    """How many of the lines are new, known or amended, and what the crisis gate found."""
 
     stored: int
     duplicates: int
+    corrected: int = Field(0, description="Known lines whose words were amended.")
     safety: Safety | None = None
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, status
 
-from oneiro.conversations.ingest import Ingest
+from oneiro.conversations.ingest.service import Ingest
 from oneiro.conversations.models import (
     Connected,
     Conversation,
@@ -17,6 +17,7 @@ from oneiro.conversations.models import (
     StartRequest,
     Stored,
 )
+from oneiro.conversations.resume import Resumes
 from oneiro.conversations.service import Conversations
 from oneiro.conversations.start import Starts
 from oneiro.http import Caller, ListOf, Paged
@@ -33,6 +34,7 @@ def _part(name: str) -> Any:
 
 
 Starting = Annotated[Starts, _part("starts")]
+Resuming = Annotated[Resumes, _part("resumes")]
 Reporting = Annotated[Ingest, _part("ingest")]
 Service = Annotated[Conversations, _part("conversations")]
 
@@ -58,6 +60,12 @@ async def read_conversation(caller: Caller, conversations: Service, conversation
     return await conversations.read(caller, conversation_id)
 
 
+@router.delete("/{conversation_id}", status_code=status.HTTP_204_NO_CONTENT)
+async def delete_conversation(caller: Caller, conversations: Service, conversation_id: UUID) -> None:
+    """Delete a conversation with all that was said in it; an open one ends first, and a dream you kept stays."""
+    await conversations.delete(caller, conversation_id)
+
+
 @router.get("/{conversation_id}/messages")
 async def list_messages(caller: Caller, conversations: Service, conversation_id: UUID, page: Paged) -> ListOf[Message]:
     """What was said, oldest first."""
@@ -76,6 +84,18 @@ async def note_connected(
 async def report_messages(caller: Caller, ingest: Reporting, conversation_id: UUID, new: NewMessages) -> Stored:
     """Report lines of the transcript (direct transport); the answer holds the safety card, if one is due."""
     return await ingest.report(caller, conversation_id, new.messages)
+
+
+@router.post("/{conversation_id}/pause")
+async def pause_conversation(caller: Caller, conversations: Service, conversation_id: UUID) -> Conversation:
+    """Let a conversation wait for you; a repeat changes nothing."""
+    return await conversations.pause(caller, conversation_id)
+
+
+@router.post("/{conversation_id}/resume")
+async def resume_conversation(caller: Caller, resumes: Resuming, conversation_id: UUID) -> Started:
+    """Go on with a paused conversation, or with one whose socket broke off: a new address, and no second greeting."""
+    return await resumes.resume(caller, conversation_id)
 
 
 @router.post("/{conversation_id}/end")

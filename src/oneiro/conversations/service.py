@@ -1,57 +1,127 @@
-"""The verbs of a conversation that has started: connect, end, rate, read."""
+"""The verbs of a conversation that has started: connect, pause, end, rate, read, delete."""
 
+import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
+
+from psycopg.errors import UniqueViolation
 
 from oneiro.auth import Identity
 from oneiro.conversations import store
 from oneiro.conversations.access import locked, missing
 from oneiro.conversations.events import record
-from oneiro.conversations.models import Conversation, EndRequest, Message, Rating
-from oneiro.conversations.state import after
+from oneiro.conversations.models import Conversation, EndReason, EndRequest, Message, Rating
+from oneiro.conversations.slots import service as slots
+from oneiro.conversations.slots import store as slot_rows
+from oneiro.conversations.state import Action, after, status
+from oneiro.conversations.transitions import store as transitions
+from oneiro.conversations.wrapup.service import Closing, closing, write
 from oneiro.database.pool import Connection, Database
-from oneiro.dreamwork.summary import summarise
 from oneiro.errors import Conflict
 from oneiro.http import Cursor, ListOf, Page
-from oneiro.interpreters import store as interpreters
+from oneiro.settings import Settings
 
 
 class Conversations:
     """Conversations of a dreamer; every change locks the row first and writes its event beside it."""
 
-    def __init__(self, db: Database, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, db: Database, *, settings: Settings, clock: Callable[[], datetime]) -> None:
         self._db = db
+        self._idle = timedelta(seconds=settings.idle_timeout_seconds)
         self._clock = clock
 
     async def connected(self, caller: Identity, conversation_id: UUID, platform_id: str) -> Conversation:
-        """Note the platform's id of the open conversation; a repeat changes nothing."""
+        """Note the platform's id of the latest session; a repeat changes nothing."""
+        try:
+            async with self._db.as_service() as conn:
+                await self._connect(conn, await locked(conn, caller, conversation_id), platform_id)
+                return await _read(conn, caller, conversation_id)
+        except UniqueViolation:  # Two conversations claimed the same id at the same moment.
+            raise _taken() from None
+
+    async def _connect(self, conn: Connection, conversation: store.Locked, platform_id: str) -> None:
+        after(conversation.state, "connect")
+        known = await transitions.session_of(conn, platform_id)
+        if known == conversation.conversation_id:
+            return
+        if known is not None or conversation.elevenlabs_conversation_id is not None:
+            raise _taken()
+        now = self._clock()
+        await transitions.connect(conn, conversation.conversation_id, conversation.session, platform_id, now)
+        if conversation.paused_at is None:
+            await slot_rows.lease(conn, conversation.conversation_id, slots.DIRECT, now + self._idle)
+        data = {"session": conversation.session, "elevenlabs_conversation_id": platform_id}
+        await record(conn, conversation.conversation_id, conversation.user_id, "conversation.connected", data)
+
+    async def pause(self, caller: Identity, conversation_id: UUID) -> Conversation:
+        """Let a conversation wait for its dreamer; its slot is free meanwhile, and a repeat changes nothing."""
         async with self._db.as_service() as conn:
             conversation = await locked(conn, caller, conversation_id)
-            after(conversation.status, "connect")
-            if conversation.elevenlabs_conversation_id not in {None, platform_id}:
-                raise Conflict("This conversation was connected under another id.", code="already_connected")
-            if conversation.elevenlabs_conversation_id is None:
-                session = await store.connect(conn, conversation_id, platform_id, self._clock())
-                data = {"session": session, "elevenlabs_conversation_id": platform_id}
-                await record(conn, conversation_id, caller.user_id, "conversation.connected", data)
+            if after(conversation.state, "pause") is not None:
+                await transitions.pause(conn, conversation_id, self._clock())
+                await slot_rows.release(conn, conversation_id)
+                data = {"session": conversation.session}
+                await record(conn, conversation_id, caller.user_id, "conversation.paused", data)
             return await _read(conn, caller, conversation_id)
 
     async def end(self, caller: Identity, conversation_id: UUID, request: EndRequest) -> Conversation:
         """End a conversation and sum it up in its own words; a repeat changes nothing."""
         now = self._clock()
         async with self._db.as_service() as conn:
-            conversation = await locked(conn, caller, conversation_id)
-            status = after(conversation.status, "end")
-            if status is not None:
-                lines = await store.transcript(conn, conversation_id)
-                seconds = round((now - (conversation.started_at or now)).total_seconds())
-                name = await interpreters.name(conn, conversation.interpreter_id)
-                summary = request.summary or summarise(lines, name=name, seconds=seconds)
-                await store.end(conn, conversation_id, status, request.reason, summary, now)
-                data = {"reason": request.reason, "seconds": seconds, "messages": len(lines)}
-                await record(conn, conversation_id, caller.user_id, "conversation.ended", data)
+            known = await store.look(conn, caller.dreamer(), conversation_id)
+            if known is None:
+                raise missing()
+            if known.ended:
+                return await _read(conn, caller, conversation_id)
+            material = await closing(conn, known, now)
+        # Reading the talk takes a moment, so nobody waits for a row or for the loop meanwhile.
+        closed = (await asyncio.to_thread(material.close)).with_summary(request.summary)
+        async with self._db.as_service() as conn:
+            await self._end(conn, await locked(conn, caller, conversation_id), "end", request.reason, now, closed)
             return await _read(conn, caller, conversation_id)
+
+    async def shut_down(self, conversation_id: UUID) -> bool:
+        """End anybody's conversation because the service or an operator says so; false when it had ended or is gone."""
+        now = self._clock()
+        async with self._db.as_service() as conn:
+            conversation = await store.lock(conn, None, conversation_id)
+            return conversation is not None and await self._end(
+                conn, conversation, "shut_down", "system_shutdown", now, None
+            )
+
+    async def _end(
+        self,
+        conn: Connection,
+        conversation: store.Locked,
+        action: Action,
+        reason: EndReason,
+        now: datetime,
+        closed: Closing | None,
+    ) -> bool:
+        state = after(conversation.state, action)
+        if state is None:
+            return False
+        await transitions.end(conn, conversation.conversation_id, status(state), reason, now)
+        await slot_rows.release(conn, conversation.conversation_id)
+        if state == "failed":
+            await record(
+                conn, conversation.conversation_id, conversation.user_id, "conversation.failed", {"code": reason}
+            )
+            return True
+        if closed is not None:
+            await write(conn, conversation.conversation_id, conversation.user_id, closed, now)
+        seconds = round((now - (conversation.started_at or now)).total_seconds())
+        data = {"reason": reason, "seconds": seconds, "messages": conversation.message_count}
+        await record(conn, conversation.conversation_id, conversation.user_id, "conversation.ended", data)
+        return True
+
+    async def delete(self, caller: Identity, conversation_id: UUID) -> None:
+        """Delete a conversation and what was said in it; one that is open ends first."""
+        async with self._db.as_service() as conn:
+            conversation = await locked(conn, caller, conversation_id)
+            await self._end(conn, conversation, "end", "user_ended", self._clock(), None)
+            await store.delete(conn, conversation.user_id, conversation_id)
 
     async def rate(self, caller: Identity, conversation_id: UUID, rating: Rating) -> Conversation:
         """Note the dreamer's rating, during or after the conversation."""
@@ -92,3 +162,7 @@ async def _read(conn: Connection, caller: Identity, conversation_id: UUID) -> Co
     if conversation is None:
         raise missing()
     return conversation
+
+
+def _taken() -> Conflict:
+    return Conflict("This conversation was connected under another id.", code="already_connected")

@@ -1,30 +1,33 @@
 """The start of a conversation: one transaction, then the platform, then one transaction."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from oneiro.auth import Identity
 from oneiro.conversations import store
+from oneiro.conversations.address import Address, reach
 from oneiro.conversations.events import record
 from oneiro.conversations.models import Started, StartRequest, Transport
-from oneiro.conversations.state import after
+from oneiro.conversations.slots.service import DIRECT, RESERVED, reserve
+from oneiro.conversations.slots.store import lease, release
+from oneiro.conversations.transitions import store as transitions
 from oneiro.database.pool import Connection, Database
 from oneiro.dreamers import store as dreamers
 from oneiro.dreamers.models import Dreamer
 from oneiro.dreams import store as dreams
 from oneiro.dreams.models import Dream
-from oneiro.errors import Conflict, NotFound, OneiroError, SecurityError, ValidationError
+from oneiro.errors import Conflict, NotFound, OneiroError, SecurityError, TooMany, ValidationError
 from oneiro.idempotency.service import Once
 from oneiro.interpreters import store as interpreters
-from oneiro.interpreters.agents.models import Provisioned
 from oneiro.interpreters.agents.service import Agents
 from oneiro.interpreters.models import Release
 from oneiro.interpreters.prompts import with_opening
 from oneiro.interpreters.variables import DreamMaterial, conversation_values
-from oneiro.platform.errors import PlatformLacks
-from oneiro.platform.port import SignedUrl, VoicePlatform
+from oneiro.platform.port import VoicePlatform
 from oneiro.safety.cards import card
 from oneiro.safety.crisis import Tier, coverage
 from oneiro.safety.disclosure import Disclosure, disclosure
@@ -73,8 +76,8 @@ class Starts:
     async def start(self, caller: Identity, request: StartRequest, once: Once) -> Started:
         """Start a conversation with the interpreter's default release.
 
-        Raises `NotFound` (interpreter, dream), `SecurityError` (not hers to talk to), `ValidationError`,
-        `PlatformUnavailable` and `AgentCreationError`.
+        Raises `NotFound` (interpreter, dream), `SecurityError` (not hers to talk to), `ValidationError`, `TooMany`
+        (`no_slot`, `daily_minutes`), `PlatformUnavailable` and `AgentCreationError`.
         """
         async with self._db.as_service() as conn:
             await dreamers.insert(conn, caller.dreamer())
@@ -84,17 +87,19 @@ class Starts:
             plan = await self._plan(conn, caller, request)
             await self._open(conn, plan)
         try:
-            provisioned, url, calls = await self._reach(plan)
+            address = await reach(self._agents, self._platform, plan.release, plan.language, plan.model)
             async with self._db.as_service() as conn:
-                return await self._activate(conn, plan, once, provisioned, url, calls)
-        except Exception as error:
-            await self._fail(plan, once, error)
+                return await self._activate(conn, plan, once, address)
+        except BaseException as error:
+            # Also when this process is stopping: the row says why, and a second cancellation does not undo that.
+            await asyncio.shield(self._fail(plan, once, error))
             raise
 
     async def _plan(self, conn: Connection, caller: Identity, request: StartRequest) -> _Plan:
         dreamer = await dreamers.find(conn, caller.dreamer(), self._clock())
         if dreamer is None:
             raise Conflict("The profile was deleted just now.", retryable=True)
+        self._within_budget(dreamer)
         release = await self._release(conn, dreamer, request.interpreter_id)
         dream = await dreams.find(conn, dreamer.user_id, request.dream_id) if request.dream_id else None
         if request.dream_id and dream is None:
@@ -114,6 +119,16 @@ class Starts:
             transport=self._transport(request),
             text_only=request.text_only or not self._settings.voice_enabled,
         )
+
+    def _within_budget(self, dreamer: Dreamer) -> None:
+        budget, now = self._settings.daily_minutes_per_dreamer, self._clock().astimezone(UTC)
+        if budget is not None and dreamer.minutes_today >= budget:
+            midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
+            raise TooMany(
+                f"Today's {budget} minutes are used up. They begin anew at midnight UTC.",
+                code="daily_minutes",
+                retry_after=(midnight - now).total_seconds(),
+            )
 
     async def _release(self, conn: Connection, dreamer: Dreamer, interpreter_id: str) -> Release:
         release = await interpreters.active_release(conn, interpreter_id)
@@ -149,6 +164,7 @@ class Starts:
         return wanted
 
     async def _open(self, conn: Connection, plan: _Plan) -> None:
+        now = self._clock()
         await store.insert(
             conn,
             store.NewConversation(
@@ -162,7 +178,8 @@ class Starts:
                 model=plan.model,
                 priority=plan.request.options.priority,
                 release_id=plan.release.id,
-                expires_at=self._clock() + CONNECT_WITHIN,
+                created_at=now,
+                expires_at=now + CONNECT_WITHIN,
                 metadata=plan.request.metadata,
             ),
         )
@@ -172,45 +189,34 @@ class Starts:
             "transport": plan.transport,
         }
         await record(conn, plan.conversation_id, plan.dreamer.user_id, "conversation.requested", data)
+        slots = self._settings.max_concurrent_calls
+        await reserve(conn, plan.conversation_id, plan.request.options.priority, slots, now)
 
-    async def _reach(self, plan: _Plan) -> tuple[Provisioned, SignedUrl, int]:
-        provisioned = await self._agents.ensure(plan.release, plan.language, plan.model)
-        calls = provisioned.upstream_calls
-        try:
-            return provisioned, await self._platform.signed_url(provisioned.agent_id), calls + 1
-        except PlatformLacks:
-            # The platform has forgotten an agent that we knew: make it anew, once, within the same request.
-            await self._agents.forget(provisioned.agent_id)
-        provisioned = await self._agents.ensure(plan.release, plan.language, plan.model)
-        calls += 1 + provisioned.upstream_calls
-        return provisioned, await self._platform.signed_url(provisioned.agent_id), calls + 1
-
-    async def _activate(
-        self, conn: Connection, plan: _Plan, once: Once, provisioned: Provisioned, url: SignedUrl, calls: int
-    ) -> Started:
+    async def _activate(self, conn: Connection, plan: _Plan, once: Once, address: Address) -> Started:
         now = self._clock()
         held = await store.lock(conn, plan.dreamer.user_id, plan.conversation_id)
-        if held is None or after(held.status, "start") is None:
+        if held is None or held.state != "initializing":
             raise Conflict("The conversation was ended while it started.", code="conversation_ended")
         values = self._values(plan, now)
         told = disclosure(plan.release.document.name, plan.language, simulated=self._simulated)
-        opened = store.Opened(
-            agent_id=provisioned.agent_id,
-            prompt_sha256=provisioned.prompt_sha256,
+        opened = transitions.Opened(
+            agent_id=address.agent.agent_id,
+            prompt_sha256=address.agent.prompt_sha256,
             variable_names=sorted(values),
-            upstream_calls=calls,
-            expires_at=url.expires_at,
+            upstream_calls=address.upstream_calls,
+            expires_at=address.expires_at,
         )
-        await store.start(conn, plan.conversation_id, opened, now)
+        await transitions.start(conn, plan.conversation_id, opened, now)
+        await lease(conn, plan.conversation_id, DIRECT, now + RESERVED)
         data = {
-            "agent_id": provisioned.agent_id,
-            "prompt_sha256": provisioned.prompt_sha256,
-            "upstream_calls": calls,
-            "ms": provisioned.ms,
+            "agent_id": address.agent.agent_id,
+            "prompt_sha256": address.agent.prompt_sha256,
+            "upstream_calls": address.upstream_calls,
+            "ms": address.agent.ms,
         }
         await record(conn, plan.conversation_id, plan.dreamer.user_id, "conversation.started", data)
         await record(conn, plan.conversation_id, plan.dreamer.user_id, "disclosure.given", {"disclosure": told.id})
-        started = self._started(plan, provisioned, url, values, told)
+        started = self._started(plan, address, values, told)
         await once.keep(conn, started.model_dump(mode="json"))
         return started
 
@@ -219,39 +225,37 @@ class Starts:
             conversation_id=str(plan.conversation_id),
             now=now,
             user_name=plan.dreamer.name,
-            dream=_material(plan.dream) if plan.dream else None,
+            dream=material(plan.dream) if plan.dream else None,
             remembered=plan.last_summary or "",
         )
         return with_opening(plan.release.document, "follow_up" if plan.last_summary else "greeting", values)
 
-    def _started(
-        self, plan: _Plan, provisioned: Provisioned, url: SignedUrl, values: dict[str, str], told: Disclosure
-    ) -> Started:
-        rules = coverage(plan.language)
-        lines = card(Tier.passive_ideation, plan.dreamer.region, plan.language) if rules == "none" else None
+    def _started(self, plan: _Plan, address: Address, values: dict[str, str], told: Disclosure) -> Started:
         return Started(
             conversation_id=plan.conversation_id,
             status="active",
             transport=plan.transport,
             text_only=plan.text_only,
-            signed_url=url.url,
-            expires_at=url.expires_at,
-            agent_id=provisioned.agent_id,
+            signed_url=address.url,
+            expires_at=address.expires_at,
+            agent_id=address.agent.agent_id,
             interpreter_name=plan.release.document.name,
             opening=values["opening"],
             dynamic_variables=values,
             disclosure=told,
-            safety_coverage=rules,
-            help_card=lines,
+            **protection(plan.language, plan.dreamer.region),
             demo=self._simulated,
         )
 
-    async def _fail(self, plan: _Plan, once: Once, error: Exception) -> None:
+    async def _fail(self, plan: _Plan, once: Once, error: BaseException) -> None:
         code = error.code if isinstance(error, OneiroError) else "internal_error"
+        if isinstance(error, asyncio.CancelledError):
+            code = "cancelled"
         async with self._db.as_service() as conn:
             held = await store.lock(conn, plan.dreamer.user_id, plan.conversation_id)
-            if held is not None and held.status == "initializing":
-                await store.fail(conn, plan.conversation_id, code, self._clock())
+            if held is not None and held.state == "initializing":
+                await transitions.fail(conn, plan.conversation_id, code, self._clock())
+                await release(conn, plan.conversation_id)
                 await record(conn, plan.conversation_id, plan.dreamer.user_id, "conversation.failed", {"code": code})
             await once.release(conn)
 
@@ -260,7 +264,15 @@ def _invalid(field: str, message: str) -> ValidationError:
     return ValidationError(f"{field} {message}.", errors=[{"field": field, "message": message}])
 
 
-def _material(dream: Dream) -> DreamMaterial:
+def protection(language: str, region: str | None) -> dict[str, Any]:
+    """Whether the gate understands a language, and the help lines to show at all times where it does not."""
+    rules = coverage(language)
+    lines = card(Tier.passive_ideation, region, language) if rules == "none" else None
+    return {"safety_coverage": rules, "help_card": lines}
+
+
+def material(dream: Dream) -> DreamMaterial:
+    """A dream of the journal as an interpreter is told of it."""
     return DreamMaterial(
         text=dream.content,
         title=dream.title,

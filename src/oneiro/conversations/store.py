@@ -1,14 +1,15 @@
-"""The rows of `conversations`, `conversation_sessions` and `messages`."""
+"""The rows of `conversations` and what was said in them, read; made, locked, rated and deleted."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from oneiro.conversations.models import Conversation, EndReason, Message, NewMessage, Sender, Status, Tier, Transport
+from oneiro.conversations.models import Conversation, Message, Sender, Status, Tier, Transport
+from oneiro.conversations.state import State, state
 from oneiro.database.pool import Connection
 from oneiro.http import Cursor
 
@@ -27,22 +28,45 @@ class NewConversation:
     model: str
     priority: str
     release_id: UUID
+    created_at: datetime
     expires_at: datetime
     metadata: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """What a verb needs to know of a conversation whose row it holds."""
+    """What a verb needs to know of a conversation whose row it holds; `session` is the number of its latest one."""
 
     conversation_id: UUID
+    user_id: UUID
     status: Status
+    paused_at: datetime | None
     transport: Transport | None
+    text_only: bool
     language: str
+    model: str
     safety_tier: Tier
     interpreter_id: str
+    release: int
+    dream_id: UUID | None
+    created_at: datetime
     started_at: datetime | None
+    ended_at: datetime | None
+    wrapped_up_at: datetime | None
+    message_count: int
     elevenlabs_conversation_id: str | None
+    session: int
+    session_connected_at: datetime | None
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return state(self.status, paused=self.paused_at is not None)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can happen in it any more."""
+        return self.status in {"completed", "failed"}
 
 
 async def insert(conn: Connection, new: NewConversation) -> None:
@@ -50,8 +74,8 @@ async def insert(conn: Connection, new: NewConversation) -> None:
     await conn.execute(
         """
         INSERT INTO conversations (id, user_id, interpreter_id, dream_id, transport, text_only, language, model,
-                                   priority, release_id, expires_at, metadata)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                                   priority, release_id, created_at, last_activity_at, expires_at, metadata)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         """,
         (
             new.id,
@@ -64,182 +88,51 @@ async def insert(conn: Connection, new: NewConversation) -> None:
             new.model,
             new.priority,
             new.release_id,
+            new.created_at,
+            new.created_at,
             new.expires_at,
             Jsonb(new.metadata),
         ),
     )
 
 
-async def lock(conn: Connection, user_id: UUID, conversation_id: UUID) -> Locked | None:
-    """Lock a dreamer's conversation before the first write, so that its events get their order from it."""
+async def lock(conn: Connection, user_id: UUID | None, conversation_id: UUID) -> Locked | None:
+    """Lock a dreamer's conversation before the first write, so that its events get their order from it.
+
+    Without a dreamer it is anybody's that we lead: for what the service itself does with it.
+    """
+    # The row is locked by a statement of its own, so that the next one sees what the last holder committed.
+    held = await conn.execute(
+        """
+        SELECT 1 FROM conversations
+        WHERE id = %(id)s AND release_id IS NOT NULL AND (%(user_id)s::uuid IS NULL OR user_id = %(user_id)s)
+        FOR NO KEY UPDATE
+        """,
+        {"id": conversation_id, "user_id": user_id},
+    )
+    return await look(conn, user_id, conversation_id) if held.rowcount else None
+
+
+async def look(conn: Connection, user_id: UUID | None, conversation_id: UUID) -> Locked | None:
+    """The same, without holding it."""
     async with conn.cursor(row_factory=class_row(Locked)) as cursor:
         await cursor.execute(
             """
-            SELECT id AS conversation_id, status, transport, language, safety_tier, interpreter_id, started_at,
-                   elevenlabs_conversation_id
-            FROM conversations WHERE id = %s AND user_id = %s AND release_id IS NOT NULL
-            FOR NO KEY UPDATE
+            SELECT c.id AS conversation_id, c.user_id, c.status, c.paused_at, c.transport, c.text_only, c.language,
+                   c.model, c.safety_tier, c.interpreter_id, r.number AS release, c.dream_id, c.created_at,
+                   c.started_at, c.ended_at, c.wrapped_up_at, c.message_count, c.elevenlabs_conversation_id,
+                   coalesce(s.session, 0) AS session, s.connected_at AS session_connected_at
+            FROM conversations AS c
+            JOIN interpreter_releases AS r ON r.id = c.release_id
+            LEFT JOIN LATERAL (
+                SELECT session, connected_at FROM conversation_sessions
+                WHERE conversation_id = c.id ORDER BY session DESC LIMIT 1
+            ) AS s ON true
+            WHERE c.id = %(id)s AND (%(user_id)s::uuid IS NULL OR c.user_id = %(user_id)s)
             """,
-            (conversation_id, user_id),
+            {"id": conversation_id, "user_id": user_id},
         )
         return await cursor.fetchone()
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """What is known once there is an address to open."""
-
-    agent_id: str
-    prompt_sha256: str
-    variable_names: list[str]
-    upstream_calls: int
-    expires_at: datetime
-
-
-async def start(conn: Connection, conversation_id: UUID, opened: Opened, now: datetime) -> None:
-    """Make a conversation active, with its first session."""
-    await conn.execute(
-        """
-        UPDATE conversations
-        SET status = 'active', started_at = %(now)s, last_activity_at = %(now)s, agent_id = %(agent_id)s,
-            prompt_sha256 = %(prompt_sha256)s, variable_names = %(variable_names)s,
-            upstream_calls = %(upstream_calls)s, expires_at = %(expires_at)s
-        WHERE id = %(id)s
-        """,
-        {
-            "id": conversation_id,
-            "now": now,
-            "agent_id": opened.agent_id,
-            "prompt_sha256": opened.prompt_sha256,
-            "variable_names": opened.variable_names,
-            "upstream_calls": opened.upstream_calls,
-            "expires_at": opened.expires_at,
-        },
-    )
-    await conn.execute(
-        """
-        INSERT INTO conversation_sessions (conversation_id, agent_id, signed_url_expires_at, session_start_time,
-                                           last_activity_at)
-        VALUES (%s, %s, %s, %s, %s)
-        """,
-        (conversation_id, opened.agent_id, opened.expires_at, now, now),
-    )
-
-
-async def fail(conn: Connection, conversation_id: UUID, code: str, now: datetime) -> None:
-    """Note that a conversation could not start."""
-    await conn.execute(
-        """
-        UPDATE conversations SET status = 'failed', ended_at = %s, end_reason = 'error', error_code = %s
-        WHERE id = %s
-        """,
-        (now, code, conversation_id),
-    )
-
-
-async def connect(conn: Connection, conversation_id: UUID, platform_id: str, now: datetime) -> int:
-    """Note the platform's id for the current session; returns the session's number."""
-    await conn.execute(
-        """
-        UPDATE conversations
-        SET elevenlabs_conversation_id = %s, connection_count = connection_count + 1, last_activity_at = %s
-        WHERE id = %s
-        """,
-        (platform_id, now, conversation_id),
-    )
-    async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(
-            """
-            UPDATE conversation_sessions
-            SET elevenlabs_conversation_id = %(platform_id)s, connection_count = connection_count + 1,
-                connected_at = coalesce(connected_at, %(now)s), last_activity_at = %(now)s
-            WHERE conversation_id = %(id)s
-              AND session = (SELECT max(session) FROM conversation_sessions WHERE conversation_id = %(id)s)
-            RETURNING session
-            """,
-            {"id": conversation_id, "platform_id": platform_id, "now": now},
-        )
-        number: int | None = await cursor.fetchone()
-    assert number is not None
-    return number
-
-
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
-    """A message that was new."""
-
-    id: str
-    sender: Sender
-    chars: int
-
-
-async def insert_messages(
-    conn: Connection, conversation_id: UUID, messages: list[NewMessage], now: datetime
-) -> list[StoredMessage]:
-    """Insert the messages whose event ids are new, in one statement; returns these, in order."""
-    async with conn.cursor(row_factory=class_row(StoredMessage)) as cursor:
-        await cursor.execute(
-            """
-            INSERT INTO messages (conversation_id, event_id, sender, content, occurred_at, metadata, session)
-            SELECT %(id)s, m.event_id, m.sender, m.content, m.occurred_at, m.metadata, latest.session
-            FROM unnest(%(event_ids)s::text[], %(senders)s::text[], %(contents)s::text[], %(times)s::timestamptz[],
-                        %(metadata)s::jsonb[]) WITH ORDINALITY
-                 AS m (event_id, sender, content, occurred_at, metadata, place),
-                 (SELECT max(session) AS session FROM conversation_sessions WHERE conversation_id = %(id)s) AS latest
-            ORDER BY m.place
-            ON CONFLICT (conversation_id, event_id) DO NOTHING
-            RETURNING id::text AS id, sender, char_length(content) AS chars
-            """,
-            {
-                "id": conversation_id,
-                "event_ids": [message.event_id for message in messages],
-                "senders": [message.sender for message in messages],
-                "contents": [message.content for message in messages],
-                "times": [message.timestamp or now for message in messages],
-                "metadata": [Jsonb(message.metadata) for message in messages],
-            },
-        )
-        return await cursor.fetchall()
-
-
-async def note_activity(conn: Connection, conversation_id: UUID, stored: int, tier: Tier, now: datetime) -> None:
-    """Count messages, note the time, and raise the safety tier."""
-    await conn.execute(
-        """
-        UPDATE conversations
-        SET message_count = message_count + %s, last_activity_at = %s, safety_tier = %s
-        WHERE id = %s
-        """,
-        (stored, now, tier, conversation_id),
-    )
-    await conn.execute(
-        """
-        UPDATE conversation_sessions SET last_activity_at = %s
-        WHERE conversation_id = %s AND session_status = 'active'
-        """,
-        (now, conversation_id),
-    )
-
-
-async def end(
-    conn: Connection, conversation_id: UUID, status: Status, reason: EndReason, summary: str | None, now: datetime
-) -> None:
-    """Note how a conversation ended, and end its sessions."""
-    await conn.execute(
-        """
-        UPDATE conversations
-        SET status = %s, ended_at = %s, end_reason = %s, summary = coalesce(%s, summary)
-        WHERE id = %s
-        """,
-        (status, now, reason, summary, conversation_id),
-    )
-    await conn.execute(
-        """
-        UPDATE conversation_sessions SET session_status = 'ended', session_end_time = %s
-        WHERE conversation_id = %s AND session_status IN ('active', 'paused')
-        """,
-        (now, conversation_id),
-    )
 
 
 async def rate(conn: Connection, conversation_id: UUID, score: int, comment: str | None) -> bool:
@@ -254,13 +147,28 @@ async def rate(conn: Connection, conversation_id: UUID, score: int, comment: str
     return result.rowcount == 1
 
 
+async def delete(conn: Connection, user_id: UUID, conversation_id: UUID) -> None:
+    """Delete a conversation and all that was said in it; a draft that came of it goes too, a kept dream stays.
+
+    Each table is named, because a host application's own table has no cascade of ours.
+    """
+    for statement in (
+        "DELETE FROM dreams WHERE source_conversation_id = %(id)s AND user_id = %(user_id)s AND status = 'draft'",
+        "UPDATE dreams SET source_conversation_id = NULL WHERE source_conversation_id = %(id)s",
+        "DELETE FROM messages WHERE conversation_id = %(id)s",
+        "DELETE FROM conversations WHERE id = %(id)s AND user_id = %(user_id)s",
+    ):
+        await conn.execute(statement, {"id": conversation_id, "user_id": user_id})
+
+
 async def find(conn: Connection, user_id: UUID, conversation_id: UUID) -> Conversation | None:
     """One conversation of this dreamer."""
     async with conn.cursor(row_factory=class_row(Conversation)) as cursor:
         await cursor.execute(
             """
             SELECT id AS conversation_id, interpreter_id, dream_id, status, transport, created_at, started_at,
-                   ended_at, end_reason, summary, rating, connection_count, message_count, degraded, safety_tier
+                   paused_at, ended_at, end_reason, summary, rating, connection_count, message_count, degraded,
+                   safety_tier
             FROM conversations WHERE id = %s AND user_id = %s AND release_id IS NOT NULL
             """,
             (conversation_id, user_id),
@@ -274,7 +182,8 @@ async def select(conn: Connection, user_id: UUID, limit: int, after: Cursor | No
         await cursor.execute(
             """
             SELECT id AS conversation_id, interpreter_id, dream_id, status, transport, created_at, started_at,
-                   ended_at, end_reason, summary, rating, connection_count, message_count, degraded, safety_tier
+                   paused_at, ended_at, end_reason, summary, rating, connection_count, message_count, degraded,
+                   safety_tier
             FROM conversations
             WHERE user_id = %(user_id)s AND release_id IS NOT NULL
               AND (%(at)s::timestamptz IS NULL OR (created_at, id) < (%(at)s, %(id)s::uuid))
@@ -312,6 +221,17 @@ async def transcript(conn: Connection, conversation_id: UUID, limit: int = 500) 
         (conversation_id, limit),
     )
     return [(row[0], row[1]) async for row in cursor]
+
+
+async def latest_lines(conn: Connection, conversation_id: UUID, limit: int = 60) -> list[tuple[Sender, str]]:
+    """The last lines that were said, in order."""
+    cursor = await conn.execute(
+        """
+        SELECT sender, content FROM messages WHERE conversation_id = %s ORDER BY occurred_at DESC, ordinal DESC LIMIT %s
+        """,
+        (conversation_id, limit),
+    )
+    return [(row[0], row[1]) async for row in cursor][::-1]
 
 
 async def last_summary(conn: Connection, user_id: UUID, interpreter_id: str) -> str | None:

@@ -1,0 +1,37 @@
+"""An address at the platform: the release's agent, made where it is missing, and a signed URL for it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from oneiro.interpreters.agents.models import Provisioned
+from oneiro.interpreters.agents.service import Agents
+from oneiro.interpreters.models import Release
+from oneiro.platform.errors import PlatformLacks
+from oneiro.platform.port import VoicePlatform
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where one conversation can be opened until `expires_at`, and what it took to get there."""
+
+    url: str
+    expires_at: datetime
+    agent: Provisioned
+    upstream_calls: int
+
+
+async def reach(agents: Agents, platform: VoicePlatform, release: Release, language: str, model: str) -> Address:
+    """Ask for an address; an agent that the platform has forgotten is made anew, once, within the same request.
+
+    Raises what `Agents.ensure` and `VoicePlatform.signed_url` raise. Never called inside a transaction.
+    """
+    agent = await agents.ensure(release, language, model)
+    calls = agent.upstream_calls + 1
+    try:
+        signed = await platform.signed_url(agent.agent_id)
+    except PlatformLacks:
+        await agents.forget(agent.agent_id)
+        agent = await agents.ensure(release, language, model)
+        calls += agent.upstream_calls + 1
+        signed = await platform.signed_url(agent.agent_id)
+    return Address(signed.url, signed.expires_at, agent, calls)

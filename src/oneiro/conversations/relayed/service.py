@@ -1,0 +1,224 @@
+"""What the relay asks of a conversation: each is one transaction, and none waits for the network."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from oneiro.conversations import store as conversations
+from oneiro.conversations.events import record
+from oneiro.conversations.relayed import store
+from oneiro.conversations.relayed.models import Admission, Amendment, Elsewhere, Entry, Fault, Line, Outcome, Row
+from oneiro.conversations.relayed.opening import closing_words, variables
+from oneiro.conversations.slots import store as slots
+from oneiro.conversations.state import after, status
+from oneiro.conversations.tickets import digest
+from oneiro.conversations.transitions import store as transitions
+from oneiro.database.pool import Connection, Database
+from oneiro.dreamers import store as dreamers
+from oneiro.errors import SecurityError
+from oneiro.events.models import EventType
+from oneiro.interpreters import store as interpreters
+from oneiro.interpreters.models import Release
+from oneiro.safety.crisis import Tier
+from oneiro.settings import Settings
+
+LEASE: Final = timedelta(seconds=60)
+
+
+class Relayed:
+    """Relayed sessions of one process, which `owner` names in its slots."""
+
+    def __init__(self, db: Database, *, settings: Settings, owner: str, clock: Callable[[], datetime]) -> None:
+        self._db = db
+        self._settings = settings
+        self._owner = owner
+        self._clock = clock
+
+    async def admit(self, ticket: str) -> Admission:
+        """What a ticket opens; raises `SecurityError` (`ticket_…`, `daily_minutes`) when it opens nothing."""
+        now = self._clock()
+        async with self._db.as_service() as conn:
+            row = await store.find(conn, digest(ticket))
+            if row is None:
+                raise _closed("ticket_unknown")
+            if row.status not in {"initializing", "active"}:
+                raise _closed("conversation_ended")
+            if row.connected_at is not None or row.session_status != "active":
+                raise _closed("ticket_used")
+            if row.expires_at <= now:
+                raise _closed("ticket_expired")
+            return await self._admission(conn, row, now)
+
+    async def _admission(self, conn: Connection, row: Row, now: datetime) -> Admission:
+        dreamer = await dreamers.find(conn, row.user_id, now)
+        if dreamer is None:
+            raise _closed("conversation_ended")
+        release = await _release(conn, row)
+        values = await variables(conn, row, dreamer, release.document, now)
+        seconds: float = self._settings.max_call_seconds
+        if row.started_at is not None:
+            seconds -= (now - row.started_at).total_seconds()
+        daily = self._settings.daily_minutes_per_dreamer
+        today = (daily - dreamer.minutes_today) * 60 if daily is not None else seconds
+        if today <= 0:
+            raise _closed("daily_minutes")
+        if seconds <= 0:
+            raise _closed("duration")
+        return Admission(
+            conversation_id=row.conversation_id,
+            user_id=row.user_id,
+            session=row.session,
+            agent_id=row.agent_id,
+            interpreter_id=row.interpreter_id,
+            release_id=row.release_id,
+            language=row.language,
+            model=row.model,
+            text_only=row.text_only or not self._settings.voice_enabled,
+            safety_tier=row.safety_tier,
+            region=dreamer.region,
+            variables=values,
+            closing=closing_words(release.document, values),
+            seconds=min(seconds, today),
+            bound="daily_minutes" if today < seconds else "duration",
+        )
+
+    async def release(self, admission: Admission) -> Release:
+        """The release that the conversation is led with."""
+        async with self._db.as_service() as conn:
+            return await _release(conn, admission)
+
+    async def replace_agent(self, admission: Admission, agent_id: str) -> None:
+        """Note another agent in place of one that the platform had forgotten."""
+        async with self._db.as_service() as conn:
+            await conversations.lock(conn, admission.user_id, admission.conversation_id)
+            await store.set_agent(conn, admission.conversation_id, admission.session, agent_id)
+
+    async def connect(self, admission: Admission, platform_id: str) -> bool:
+        """Use the ticket up, as the platform has answered; false when another socket was faster or all is over."""
+        now, (conversation_id, session) = self._clock(), admission.key
+        async with self._db.as_service() as conn:
+            held = await conversations.lock(conn, admission.user_id, conversation_id)
+            if held is None or held.status not in {"initializing", "active"}:
+                return False
+            if not await store.use_up(conn, conversation_id, session, now):
+                return False
+            if held.status == "initializing":
+                after(held.state, "start")
+                await store.begin(conn, conversation_id, now)
+                await _started(conn, admission, now - held.created_at)
+            await transitions.connect(conn, conversation_id, session, platform_id, now)
+            await slots.lease(conn, conversation_id, self._owner, now + LEASE)
+            data = {"session": session, "elevenlabs_conversation_id": platform_id}
+            await record(conn, conversation_id, admission.user_id, "conversation.connected", data)
+        return True
+
+    async def write(self, admission: Admission, entries: list[Entry]) -> None:
+        """Write lines, what remained of interrupted ones, and faults; what was said before an end is kept after it."""
+        now, (conversation_id, session) = self._clock(), admission.key
+        async with self._db.as_service() as conn:
+            held = await conversations.lock(conn, admission.user_id, conversation_id)
+            if held is None:
+                return
+            lines = [entry for entry in entries if isinstance(entry, Line)]
+            if lines:
+                await _write_lines(conn, admission, held.safety_tier, lines, now)
+            for entry in entries:
+                if isinstance(entry, Amendment):
+                    await _amend(conn, admission, entry)
+                elif isinstance(entry, Fault):
+                    await store.note_fault(conn, conversation_id, session, entry.code, now)
+                    data = {"phase": "relay", "code": entry.code, "session": session}
+                    await record(conn, conversation_id, admission.user_id, "conversation.error", data)
+
+    async def close(self, admission: Admission, outcome: Outcome) -> None:
+        """Note how a session is over; a repeat, and what others settled before, change nothing."""
+        now, (conversation_id, session) = self._clock(), admission.key
+        async with self._db.as_service() as conn:
+            held = await conversations.lock(conn, admission.user_id, conversation_id)
+            if held is None:
+                return
+            over = "error" if outcome.fault else "ended" if outcome.reason else "paused"
+            current = held.session == session and held.state == "active"
+            await store.close_session(conn, conversation_id, session, over, outcome.close_code, now)
+            if outcome.fault is not None:
+                await store.note_fault(conn, conversation_id, session, outcome.fault, now)
+                data: dict[str, object] = {"phase": "relay", "code": outcome.fault, "session": session}
+                await record(conn, conversation_id, admission.user_id, "conversation.error", data)
+            if not current:
+                return
+            await slots.release(conn, conversation_id)
+            if outcome.reason is None:
+                await transitions.pause(conn, conversation_id, now)
+                await record(conn, conversation_id, admission.user_id, "conversation.paused", {"session": session})
+                return
+            state = after(held.state, "end")
+            assert state is not None
+            await transitions.end(conn, conversation_id, status(state), outcome.reason, now)
+            seconds = round((now - (held.started_at or now)).total_seconds())
+            data = {"reason": outcome.reason, "seconds": seconds, "messages": held.message_count}
+            if outcome.reason == "timeout":
+                await record(conn, conversation_id, admission.user_id, "conversation.timed_out", {"seconds": seconds})
+            await record(conn, conversation_id, admission.user_id, "conversation.ended", data)
+
+    async def elsewhere(self, keys: list[tuple[UUID, int]]) -> list[Elsewhere]:
+        """Those of our sessions that others have ended or continued."""
+        async with self._db.as_service() as conn:
+            return await store.elsewhere(conn, [one for one, _ in keys], [session for _, session in keys])
+
+    async def renew(self, conversation_ids: list[UUID]) -> None:
+        """Keep the slots of open calls for another minute."""
+        async with self._db.as_service() as conn:
+            await slots.renew(conn, conversation_ids, self._owner, self._clock() + LEASE)
+
+
+def _closed(code: str) -> SecurityError:
+    return SecurityError("This ticket opens nothing.", code=code)
+
+
+async def _release(conn: Connection, row: Row | Admission) -> Release:
+    number = await store.release_number(conn, row.release_id)
+    release = await interpreters.release(conn, row.interpreter_id, number)
+    assert release is not None
+    return release
+
+
+async def _started(conn: Connection, admission: Admission, took: timedelta) -> None:
+    prompt_sha256, calls = await store.prepared(conn, admission.conversation_id)
+    data = {
+        "agent_id": admission.agent_id,
+        "prompt_sha256": prompt_sha256,
+        "upstream_calls": calls,
+        "ms": round(took.total_seconds() * 1000),
+    }
+    await record(conn, admission.conversation_id, admission.user_id, "conversation.started", data)
+
+
+async def _write_lines(conn: Connection, admission: Admission, known: str, lines: list[Line], now: datetime) -> None:
+    conversation_id, session = admission.key
+    tiers = {line.event_id: Tier(line.tier) for line in lines}
+    stored = await store.insert_lines(conn, conversation_id, session, lines)
+    if not stored:
+        return
+    worst = max([Tier(known), *(tiers[line.event_id] for line in stored)], key=lambda tier: tier.rank)
+    await store.count(conn, conversation_id, session, len(stored), worst.value, now)
+    for line in stored:
+        data: dict[str, object] = {
+            "message_id": line.id,
+            "sender": line.sender,
+            "chars": line.chars,
+            "session": session,
+        }
+        await record(conn, conversation_id, admission.user_id, "conversation.message_received", data)
+        tier = tiers[line.event_id]
+        if tier.rank >= Tier.passive_ideation.rank:
+            name: EventType = "safety.escalated" if tier is Tier.active_danger else "safety.flagged"
+            data = {"tier": tier.value, "message_id": line.id, "conversation_id": str(conversation_id)}
+            await record(conn, conversation_id, admission.user_id, name, data)
+
+
+async def _amend(conn: Connection, admission: Admission, amendment: Amendment) -> None:
+    message_id = await store.amend(conn, admission.conversation_id, amendment.event_id, amendment.text)
+    if message_id is not None:
+        data = {"message_id": message_id}
+        await record(conn, admission.conversation_id, admission.user_id, "conversation.message_corrected", data)

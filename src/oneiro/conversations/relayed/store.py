@@ -1,0 +1,243 @@
+"""The rows of relayed sessions; whoever writes holds the conversation's row."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from oneiro.conversations.models import Sender, Tier
+from oneiro.conversations.relayed.models import Elsewhere, Line, Row
+from oneiro.database.pool import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What is known of a first session before anybody has connected."""
+
+    agent_id: str
+    prompt_sha256: str
+    variable_names: list[str]
+    upstream_calls: int
+    ticket_sha256: str
+    expires_at: datetime
+
+
+async def offer(conn: Connection, conversation_id: UUID, offered: Offer, now: datetime) -> None:
+    """Give a conversation its first session; it stays `initializing` until the platform's metadata arrives."""
+    await conn.execute(
+        """
+        UPDATE conversations
+        SET agent_id = %s, prompt_sha256 = %s, variable_names = %s, upstream_calls = %s, expires_at = %s,
+            last_activity_at = %s
+        WHERE id = %s
+        """,
+        (
+            offered.agent_id,
+            offered.prompt_sha256,
+            offered.variable_names,
+            offered.upstream_calls,
+            offered.expires_at,
+            now,
+            conversation_id,
+        ),
+    )
+    await conn.execute(
+        """
+        INSERT INTO conversation_sessions (conversation_id, session, agent_id, ticket_sha256, signed_url_expires_at,
+                                           session_start_time, last_activity_at)
+        VALUES (%s, 1, %s, %s, %s, %s, %s)
+        """,
+        (conversation_id, offered.agent_id, offered.ticket_sha256, offered.expires_at, now, now),
+    )
+
+
+async def set_ticket(
+    conn: Connection, conversation_id: UUID, session: int, ticket_sha256: str, expires_at: datetime
+) -> None:
+    """Give a session a ticket, in place of any it had."""
+    await conn.execute(
+        """
+        UPDATE conversation_sessions SET ticket_sha256 = %s, signed_url_expires_at = %s
+        WHERE conversation_id = %s AND session = %s
+        """,
+        (ticket_sha256, expires_at, conversation_id, session),
+    )
+
+
+async def find(conn: Connection, ticket_sha256: str) -> Row | None:
+    """The session that a ticket opens."""
+    async with conn.cursor(row_factory=class_row(Row)) as cursor:
+        await cursor.execute(
+            """
+            SELECT c.id AS conversation_id, c.user_id, s.session, s.agent_id, c.interpreter_id, c.release_id,
+                   c.dream_id, c.language, c.model, c.text_only, c.safety_tier, c.status, s.session_status,
+                   c.started_at, s.connected_at, s.signed_url_expires_at AS expires_at
+            FROM conversation_sessions AS s
+            JOIN conversations AS c ON c.id = s.conversation_id
+            WHERE s.ticket_sha256 = %s AND c.release_id IS NOT NULL
+            """,
+            (ticket_sha256,),
+        )
+        return await cursor.fetchone()
+
+
+async def release_number(conn: Connection, release_id: UUID) -> int:
+    """The number of a release."""
+    result = await conn.execute("SELECT number FROM interpreter_releases WHERE id = %s", (release_id,))
+    row = await result.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def use_up(conn: Connection, conversation_id: UUID, session: int, now: datetime) -> bool:
+    """Use up a session's ticket; false when somebody else did, or when the session is over."""
+    result = await conn.execute(
+        """
+        UPDATE conversation_sessions SET connected_at = %s
+        WHERE conversation_id = %s AND session = %s AND connected_at IS NULL AND session_status = 'active'
+        """,
+        (now, conversation_id, session),
+    )
+    return result.rowcount == 1
+
+
+async def begin(conn: Connection, conversation_id: UUID, now: datetime) -> None:
+    """Make a conversation active: the platform has answered."""
+    await conn.execute(
+        "UPDATE conversations SET status = 'active', started_at = %s WHERE id = %s AND status = 'initializing'",
+        (now, conversation_id),
+    )
+
+
+async def prepared(conn: Connection, conversation_id: UUID) -> tuple[str, int]:
+    """Which words the conversation's agent was given, and how many calls of the platform it took."""
+    result = await conn.execute(
+        "SELECT coalesce(prompt_sha256, ''), upstream_calls FROM conversations WHERE id = %s", (conversation_id,)
+    )
+    row = await result.fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+async def set_agent(conn: Connection, conversation_id: UUID, session: int, agent_id: str) -> None:
+    """Note another agent in place of one that the platform had forgotten."""
+    await conn.execute("UPDATE conversations SET agent_id = %s WHERE id = %s", (agent_id, conversation_id))
+    await conn.execute(
+        "UPDATE conversation_sessions SET agent_id = %s WHERE conversation_id = %s AND session = %s",
+        (agent_id, conversation_id, session),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLine:
+    """A line that was new."""
+
+    id: str
+    event_id: str
+    sender: Sender
+    chars: int
+
+
+async def insert_lines(conn: Connection, conversation_id: UUID, session: int, lines: list[Line]) -> list[StoredLine]:
+    """Insert the lines whose event ids are new, in one statement; returns these, in order."""
+    async with conn.cursor(row_factory=class_row(StoredLine)) as cursor:
+        await cursor.execute(
+            """
+            INSERT INTO messages (conversation_id, event_id, sender, content, occurred_at, metadata, session)
+            SELECT %(id)s, l.event_id, l.sender, l.content, l.occurred_at, l.metadata, %(session)s
+            FROM unnest(%(event_ids)s::text[], %(senders)s::text[], %(contents)s::text[], %(times)s::timestamptz[],
+                        %(metadata)s::jsonb[]) WITH ORDINALITY
+                 AS l (event_id, sender, content, occurred_at, metadata, place)
+            ORDER BY l.place
+            ON CONFLICT (conversation_id, event_id) DO NOTHING
+            RETURNING id::text AS id, event_id, sender, char_length(content) AS chars
+            """,
+            {
+                "id": conversation_id,
+                "session": session,
+                "event_ids": [line.event_id for line in lines],
+                "senders": [line.sender for line in lines],
+                "contents": [line.text for line in lines],
+                "times": [line.at for line in lines],
+                "metadata": [Jsonb(line.metadata) for line in lines],
+            },
+        )
+        return await cursor.fetchall()
+
+
+async def count(conn: Connection, conversation_id: UUID, session: int, lines: int, tier: Tier, now: datetime) -> None:
+    """Count lines, note the time, and set the safety tier."""
+    await conn.execute(
+        """
+        UPDATE conversations SET message_count = message_count + %s, last_activity_at = %s, safety_tier = %s
+        WHERE id = %s
+        """,
+        (lines, now, tier, conversation_id),
+    )
+    await conn.execute(
+        "UPDATE conversation_sessions SET last_activity_at = %s WHERE conversation_id = %s AND session = %s",
+        (now, conversation_id, session),
+    )
+
+
+async def amend(conn: Connection, conversation_id: UUID, event_id: str, text: str) -> str | None:
+    """Put what was really said in place of a line and keep what stood there; returns the line's id if it changed."""
+    result = await conn.execute(
+        """
+        UPDATE messages
+        SET original_content = coalesce(original_content, content), content = %(text)s,
+            metadata = metadata || '{"interrupted": true}'
+        WHERE conversation_id = %(id)s AND event_id = %(event_id)s AND content <> %(text)s
+        RETURNING id::text
+        """,
+        {"id": conversation_id, "event_id": event_id, "text": text},
+    )
+    row = await result.fetchone()
+    return row[0] if row else None
+
+
+async def note_fault(conn: Connection, conversation_id: UUID, session: int, code: str, now: datetime) -> None:
+    """Append to a session's error log, which keeps its last fifty."""
+    await conn.execute(
+        """
+        UPDATE conversation_sessions
+        SET error_log = CASE WHEN jsonb_array_length(coalesce(error_log, '[]')) >= 50 THEN error_log - 0
+                             ELSE coalesce(error_log, '[]') END || %s
+        WHERE conversation_id = %s AND session = %s
+        """,
+        (Jsonb({"at": now.isoformat(), "phase": "relay", "code": code}), conversation_id, session),
+    )
+
+
+async def close_session(
+    conn: Connection, conversation_id: UUID, session: int, status: str, close_code: int, now: datetime
+) -> bool:
+    """Note how a session was closed; false when it was over already."""
+    result = await conn.execute(
+        """
+        UPDATE conversation_sessions
+        SET close_code = %(code)s, session_end_time = coalesce(session_end_time, %(now)s),
+            session_status = CASE WHEN session_status = 'active' THEN %(status)s ELSE session_status END
+        WHERE conversation_id = %(id)s AND session = %(session)s AND close_code IS NULL
+        """,
+        {"code": close_code, "now": now, "status": status, "id": conversation_id, "session": session},
+    )
+    return result.rowcount == 1
+
+
+async def elsewhere(conn: Connection, conversation_ids: list[UUID], sessions: list[int]) -> list[Elsewhere]:
+    """Those of these sessions that are over by what others did; a conversation that was deleted is over, too."""
+    async with conn.cursor(row_factory=class_row(Elsewhere)) as cursor:
+        await cursor.execute(
+            """
+            SELECT k.id AS conversation_id, k.session, coalesce(c.status IN ('completed', 'failed'), true) AS ended
+            FROM unnest(%s::uuid[], %s::int[]) AS k (id, session)
+            LEFT JOIN conversations AS c ON c.id = k.id
+            LEFT JOIN conversation_sessions AS s ON s.conversation_id = k.id AND s.session = k.session
+            WHERE coalesce(c.status IN ('completed', 'failed') OR s.session_status <> 'active', true)
+            """,
+            (conversation_ids, sessions),
+        )
+        return await cursor.fetchall()

@@ -1,0 +1,1 @@
+"""Slots: leases on the number of conversations at the same time."""

@@ -1,0 +1,42 @@
+"""Who gets a slot: low priority up to 80 %, normal up to 95 %, high and whoever resumes up to all of them."""
+
+from datetime import datetime, timedelta
+from typing import Final, Literal
+from uuid import UUID
+
+from oneiro.conversations.slots import store
+from oneiro.database.pool import Connection
+from oneiro.errors import TooMany
+
+Priority = Literal["low", "normal", "high"]
+
+SHARES: Final[dict[Priority, int]] = {"low": 80, "normal": 95, "high": 100}
+"""Percent of the slots up to which a priority is let in."""
+RESERVED: Final = timedelta(seconds=60)
+"""How long a slot is kept for a start or a client that is about to connect."""
+DIRECT: Final = "direct"
+"""The owner of slots whose sockets we do not see."""
+_SOONEST, _LATEST = 5.0, 60.0
+
+
+async def reserve(conn: Connection, conversation_id: UUID, priority: Priority, slots: int, now: datetime) -> None:
+    """Reserve a slot of so many for 60 s, as the last thing of a short transaction.
+
+    Starts pass one at a time from here to the end of the transaction, in all processes, so that racing ones cannot
+    both take the last slot. Raises `TooMany` (`no_slot`) when this priority's share is taken.
+    """
+    await store.enter(conn)
+    taken, first_free = await store.taken(conn, conversation_id, now)
+    if taken >= admitted(priority, slots):
+        wait = (first_free - now).total_seconds() if first_free else _SOONEST
+        raise TooMany(
+            "All interpreters are in conversation just now. Please come back in a moment.",
+            code="no_slot",
+            retry_after=min(max(wait, _SOONEST), _LATEST),
+        )
+    await store.lease(conn, conversation_id, DIRECT, now + RESERVED)
+
+
+def admitted(priority: Priority, slots: int) -> int:
+    """How many conversations there may be before this priority is refused, rounded up: one slot is everybody's."""
+    return -(-slots * SHARES[priority] // 100)

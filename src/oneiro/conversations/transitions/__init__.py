@@ -1,0 +1,1 @@
+"""How a conversation moves from one state to the next, in rows."""
