@@ -30,17 +30,28 @@ from oneiro.errors import NotFound, SetupError
 from oneiro.interpreters import routes as interpreter_routes
 from oneiro.interpreters.agents.service import Agents
 from oneiro.interpreters.cards import Cards
+from oneiro.interpreters.experiments import routes as experiment_routes
+from oneiro.interpreters.experiments.service import Experiments
+from oneiro.interpreters.overview import routes as overview_routes
+from oneiro.interpreters.overview.service import PlatformOverview
+from oneiro.interpreters.publishing import routes as publishing_routes
+from oneiro.interpreters.publishing.service import Publishing
 from oneiro.platform.elevenlabs import ElevenLabsPlatform
 from oneiro.settings import Settings
 
 ROUTERS = (
     interpreter_routes.router,
+    interpreter_routes.schema_router,
+    publishing_routes.router,
+    experiment_routes.router,
+    overview_routes.router,
     dreamer_routes.router,
     dream_routes.router,
     conversation_routes.router,
 )
 
 SESSION_TTL = timedelta(hours=12)
+MAX_RELEASE_BODY = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +80,12 @@ def create_app(
         raise SetupError("set ONEIRO_DATABASE_URL and ELEVENLABS_API_KEY (or try Oneiro with: oneiro up)")
     database = Database(settings.database_url.get_secret_value())
     keys = _keys(settings)
+    breakers = CircuitBreaker("conversations"), CircuitBreaker("agents")
     platform = ElevenLabsPlatform(
         settings.elevenlabs_api_key.get_secret_value(),
         base_url=settings.elevenlabs_base_url,
-        conversations=CircuitBreaker("conversations"),
-        provisioning=CircuitBreaker("agents"),
+        conversations=breakers[0],
+        provisioning=breakers[1],
         clock=clock,
     )
 
@@ -103,6 +115,10 @@ def create_app(
     app.state.dreamers = Dreamers(database, languages=settings.languages, clock=clock)
     app.state.dreams = Dreams(database)
     app.state.cards = Cards(database, clock=clock)
+    publishing = Publishing(database, agents, languages=settings.languages, models=settings.models, clock=clock)
+    app.state.publishing = publishing
+    app.state.experiments = Experiments(database, publishing, languages=settings.languages, clock=clock)
+    app.state.platform_overview = PlatformOverview(database, breakers, slots=settings.max_concurrent_calls, clock=clock)
     app.state.starts = Starts(database, platform, agents, settings=settings, simulated=around.simulated, clock=clock)
     app.state.resumes = Resumes(database, platform, agents, settings=settings, simulated=around.simulated, clock=clock)
     app.state.ingest = Ingest(database, settings=settings, clock=clock)
@@ -116,7 +132,7 @@ def create_app(
 
 def _install(app: FastAPI, settings: Settings) -> None:
     http.install_problems(app)
-    app.add_middleware(http.BoundedBody)
+    app.add_middleware(http.BoundedBody, larger={"/v1/admin/interpreters": MAX_RELEASE_BODY})
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -53,6 +53,17 @@ async def active_ids(conn: Connection) -> list[str]:
     return [row[0] for row in await result.fetchall()]
 
 
+async def cards_version(conn: Connection) -> str:
+    """Differs whenever an interpreter was added, activated or retired: which are active with which release."""
+    result = await conn.execute(
+        """
+        SELECT coalesce(string_agg(id || ':' || version, ',' ORDER BY id), '') FROM interpreter_configs WHERE is_active
+        """
+    )
+    row = await result.fetchone()
+    return str(row[0]) if row else ""
+
+
 async def name(conn: Connection, interpreter_id: str) -> str:
     """The interpreter's name, active or not; its id when there is no such row."""
     result = await conn.execute("SELECT name FROM interpreter_configs WHERE id = %s", (interpreter_id,))

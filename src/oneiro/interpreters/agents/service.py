@@ -20,6 +20,7 @@ from oneiro.interpreters.agents.models import AgentVoice, Draft, Patience, Provi
 from oneiro.interpreters.agents.spec import draft
 from oneiro.interpreters.agents.voices import Voices
 from oneiro.interpreters.models import Release
+from oneiro.jobs.queue import enqueue
 from oneiro.platform.errors import PlatformLacks, PlatformRefused
 from oneiro.platform.port import PROTECTIONS, AgentSpec, VoicePlatform
 from oneiro.safety.protocol import CRISIS_PROTOCOL
@@ -31,7 +32,10 @@ GRACE: Final = timedelta(days=1)
 """An agent that was replaced may be in a conversation; it is deleted on the platform a day later."""
 SESSION_LIFE: Final = timedelta(hours=1)
 """How long an agent of one dreamer and dream is used again, as in the guide."""
-SWEPT_AT_ONCE: Final = 20
+IDLE: Final = timedelta(minutes=15)
+"""How long after its last start an agent of one session is left alone, as a signed URL opens for that long."""
+SWEPT_AT_ONCE: Final = 100
+RETIRE: Final = "agents.retire"
 MOST_DRAFTS: Final = 512
 
 log = structlog.get_logger(__name__)
@@ -85,13 +89,34 @@ class Agents:
                 await _retired(conn, agent_id, interpreter_id, "unknown_to_platform")
 
     async def sweep(self) -> int:
-        """Delete on the platform what was replaced a day ago or has expired; how many went."""
+        """Take out of use what is not wanted any more, and enqueue a job for each agent that can go; how many."""
         now = self._clock()
         async with self._db.as_service() as conn:
-            leaving = await store.leaving(
-                conn, before=now - GRACE, now=now, until=now + LEASE * SWEPT_AT_ONCE, limit=SWEPT_AT_ONCE
-            )
-        return sum([await self._delete(agent) for agent in leaving])
+            await store.follow(conn, now)
+            await store.take_out(conn, now=now, before=now - GRACE, idle=now - IDLE)
+            rows = await store.due(conn, now - GRACE, SWEPT_AT_ONCE)
+            jobs = [await enqueue(conn, RETIRE, {"row": str(row)}, dedupe_key=f"{RETIRE}/{row}") for row in rows]
+        return sum(job is not None for job in jobs)
+
+    async def retire(self, row_id: UUID) -> None:
+        """Delete an agent that is out of use on the platform; raises what the platform says, so that a job retries."""
+        async with self._db.as_service() as conn:
+            leaving = await store.leaving(conn, row_id)
+        if leaving is None:
+            return
+        try:
+            agent_id = leaving.agent_id or await self._platform.find_agent(_tag(row_id))
+            if agent_id is not None:
+                await self._platform.delete_agent(agent_id)
+        except (PlatformUnavailable, PlatformRefused) as error:
+            data = {"interpreter_id": leaving.interpreter_id, "code": error.code}
+            named = leaving.agent_id or str(row_id)
+            async with self._db.as_service() as conn:
+                await outbox.record(conn, "agent.cleanup_failed", entity_type="agent", entity_id=named, data=data)
+            raise
+        async with self._db.as_service() as conn:
+            if await store.retired(conn, row_id, self._clock()) and agent_id is not None:
+                await _retired(conn, agent_id, leaving.interpreter_id, "deleted")
 
     def _draft(self, release: Release, language: str, model: str) -> Draft:
         key = (release.id, language, model)
@@ -117,6 +142,8 @@ class Agents:
             if row is None:
                 return None
             if row.agent_id is not None:
+                if wanted.session_key:
+                    await store.touch(conn, row.id, now)
                 replaced = await self._replaced(conn, row, row.agent_id, wanted, now)
                 return None if replaced else _Agent(row.agent_id, tuple(row.drift))
         if waited and row.free and row.error_code:
@@ -252,21 +279,6 @@ class Agents:
         async with self._db.as_service() as conn:
             await store.free(conn, claim.id, self._owner, error.code)
             await _count_failure(conn, wanted, error, ms)
-
-    async def _delete(self, agent: store.Leaving) -> bool:
-        try:
-            await self._platform.delete_agent(agent.agent_id)
-        except (PlatformUnavailable, PlatformRefused) as error:
-            data = {"interpreter_id": agent.interpreter_id, "code": error.code}
-            async with self._db.as_service() as conn:
-                await outbox.record(
-                    conn, "agent.cleanup_failed", entity_type="agent", entity_id=agent.agent_id, data=data
-                )
-            return False
-        async with self._db.as_service() as conn:
-            await store.retired(conn, agent.id, self._clock())
-            await _retired(conn, agent.agent_id, agent.interpreter_id, "deleted")
-        return True
 
 
 def _tag(row_id: UUID) -> str:

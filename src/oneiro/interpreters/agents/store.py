@@ -47,10 +47,10 @@ class VoiceRow:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """An agent that is to be deleted on the platform."""
+    """An agent that is to be deleted on the platform; no `agent_id`: whoever made it died before knowing it."""
 
     id: UUID
-    agent_id: str
+    agent_id: str | None
     interpreter_id: str
 
 
@@ -61,7 +61,7 @@ async def live(conn: Connection, draft: Draft, now: datetime) -> AgentRow | None
             """
             SELECT id, agent_id, config_sha256, created_at, drift, error_code,
                    state = 'provisioning' AND coalesce(lease_until <= %(now)s, true) AS free,
-                   coalesce(expires_at <= %(now)s, false) AS expired
+                   scope = 'session' AND coalesce(expires_at <= %(now)s, false) AS expired
             FROM platform_agents
             WHERE release_id = %(release_id)s AND language = %(language)s AND model = %(model)s
               AND session_key = %(session_key)s AND state IN ('provisioning', 'ready', 'drifted')
@@ -173,34 +173,99 @@ async def replace(conn: Connection, row_id: UUID, now: datetime) -> bool:
     return done.rowcount == 1
 
 
-async def leaving(conn: Connection, *, before: datetime, now: datetime, until: datetime, limit: int) -> list[Leaving]:
-    """Lease agents that were taken out of use before a time, or that have expired, for deletion."""
-    async with conn.cursor(row_factory=class_row(Leaving)) as cursor:
+async def touch(conn: Connection, row_id: UUID, now: datetime) -> None:
+    """Note that a conversation is about to use an agent of one session, so that it is not taken away just then."""
+    await conn.execute("UPDATE platform_agents SET last_used_at = %s WHERE id = %s", (now, row_id))
+
+
+async def follow(conn: Connection, now: datetime) -> None:
+    """Note since when agents of releases are not wanted, and forget it for those that are wanted again.
+
+    Wanted are agents of default releases and of arms of running experiments.
+    """
+    await conn.execute(
+        """
+        WITH wanted AS (
+            SELECT r.id FROM interpreter_configs AS c
+            JOIN interpreter_releases AS r ON r.interpreter_id = c.id AND r.number = c.version
+            WHERE c.is_active
+            UNION
+            SELECT a.release_id FROM experiments AS e JOIN experiment_arms AS a ON a.experiment_id = e.id
+            WHERE e.status = 'running'
+        )
+        UPDATE platform_agents AS p
+        SET expires_at = CASE WHEN p.release_id IN (SELECT id FROM wanted) THEN NULL ELSE %(now)s END
+        WHERE p.scope = 'release' AND p.state IN ('ready', 'drifted')
+          AND (p.expires_at IS NULL) <> (p.release_id IN (SELECT id FROM wanted))
+        """,
+        {"now": now},
+    )
+
+
+async def take_out(conn: Connection, *, now: datetime, before: datetime, idle: datetime) -> None:
+    """Take out of use what nobody wants since `before`, what died unfinished before it, and sessions that are over.
+
+    A session is over when its hour is, or its conversation, and it has not been asked for since `idle`.
+    """
+    await conn.execute(
+        """
+        UPDATE platform_agents AS a
+        SET state = 'retiring', lease_owner = NULL, lease_until = NULL,
+            retired_at = CASE WHEN scope = 'release' THEN coalesce(expires_at, created_at) ELSE %(now)s END
+        WHERE (state = 'provisioning' AND coalesce(lease_until <= %(now)s, true) AND created_at <= %(before)s)
+           OR (state IN ('ready', 'drifted') AND scope = 'release' AND expires_at <= %(before)s)
+           OR (state IN ('ready', 'drifted') AND scope = 'session'
+               AND (expires_at <= %(now)s
+                    OR (coalesce(last_used_at, verified_at, created_at) <= %(idle)s
+                        AND EXISTS (SELECT FROM conversations AS c
+                                    WHERE c.interpreter_id = a.interpreter_id AND c.agent_id = a.agent_id
+                                      AND c.created_at > a.created_at - interval '1 day'
+                                      AND c.status IN ('completed', 'failed'))
+                        AND NOT EXISTS (SELECT FROM conversations AS c
+                                        WHERE c.interpreter_id = a.interpreter_id AND c.agent_id = a.agent_id
+                                          AND c.created_at > a.created_at - interval '1 day'
+                                          AND c.status IN ('initializing', 'active')))))
+        """,
+        {"now": now, "before": before, "idle": idle},
+    )
+
+
+async def due(conn: Connection, before: datetime, limit: int) -> list[UUID]:
+    """Agents out of use whose conversations are over for certain: a release's after `before`, a session's at once."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(
             """
-            UPDATE platform_agents
-            SET state = 'retiring', retired_at = coalesce(retired_at, %(now)s), lease_until = %(until)s
-            WHERE id IN (
-                SELECT id FROM platform_agents
-                WHERE agent_id IS NOT NULL AND coalesce(lease_until <= %(now)s, true)
-                  AND ((state = 'retiring' AND retired_at <= %(before)s)
-                       OR (state <> 'retired' AND expires_at <= %(before)s))
-                ORDER BY created_at LIMIT %(limit)s
-                FOR UPDATE SKIP LOCKED
-            )
-            RETURNING id, agent_id, interpreter_id
+            SELECT a.id FROM platform_agents AS a
+            WHERE a.state = 'retiring'
+              AND (a.retired_at <= %(before)s
+                   OR (a.scope = 'session'
+                       AND NOT EXISTS (SELECT FROM conversations AS c
+                                       WHERE c.interpreter_id = a.interpreter_id AND c.agent_id = a.agent_id
+                                         AND c.created_at > a.created_at - interval '1 day'
+                                         AND c.status IN ('initializing', 'active'))))
+            ORDER BY a.retired_at LIMIT %(limit)s
             """,
-            {"before": before, "now": now, "until": until, "limit": limit},
+            {"before": before, "limit": limit},
         )
         return await cursor.fetchall()
 
 
-async def retired(conn: Connection, row_id: UUID, now: datetime) -> None:
-    """Note that the platform has deleted the agent."""
-    await conn.execute(
-        "UPDATE platform_agents SET state = 'retired', retired_at = %s, lease_until = NULL WHERE id = %s",
+async def leaving(conn: Connection, row_id: UUID) -> Leaving | None:
+    """An agent that is out of use; None when it is gone already."""
+    async with conn.cursor(row_factory=class_row(Leaving)) as cursor:
+        await cursor.execute(
+            "SELECT id, agent_id, interpreter_id FROM platform_agents WHERE id = %s AND state = 'retiring'", (row_id,)
+        )
+        return await cursor.fetchone()
+
+
+async def retired(conn: Connection, row_id: UUID, now: datetime) -> bool:
+    """Note that the platform has deleted the agent; False when that was noted before."""
+    done = await conn.execute(
+        "UPDATE platform_agents SET state = 'retired', retired_at = %s WHERE id = %s AND state = 'retiring'",
         (now, row_id),
     )
+    return done.rowcount == 1
 
 
 async def voice(conn: Connection, description_sha256: str, now: datetime) -> VoiceRow | None:

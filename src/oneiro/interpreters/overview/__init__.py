@@ -1,0 +1,1 @@
+"""The voice platform at a glance: breakers, what is cached there, what drifted."""

@@ -1,0 +1,1 @@
+"""First words that remember, and last words."""

@@ -1,0 +1,50 @@
+"""What the last conversation was about, as a few words that an opening can speak: short, and true.
+
+The words are the dreamer's own, turned to her ("your grandmother's house"). Nothing is said of a conversation in which
+the crisis gate saw danger, of persons, or of what she only denied; better no word than a wrong one.
+"""
+
+import re
+from typing import Final
+
+from oneiro.dreamwork import imagery, moves, people
+from oneiro.dreamwork.imagery import Image
+from oneiro.dreamwork.moves import Move
+from oneiro.interpreters.words.store import Recalled
+from oneiro.safety.crisis import Tier, assess
+
+_VIVID: Final = 4.0
+_MOST_WORDS: Final = 10
+_TURNED: Final = {"my": "your", "mine": "yours", "our": "your", "i": "you", "me": "you", "myself": "yourself"}
+_WORD: Final = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
+
+
+def last_time(recalled: Recalled) -> str:
+    """A noun phrase of at most ten words for `last_time` of the templates; empty when nothing fits.
+
+    Only English is understood, as the dreamwork beneath it.
+    """
+    if not recalled.language.startswith("en") or Tier(recalled.safety_tier).rank >= Tier.passive_ideation.rank:
+        return ""
+    told = [line for line in recalled.said if _may_be_repeated(line, recalled.language)]
+    images = [image for line in told for image in imagery.find(line) if _speakable(image, line)]
+    vivid = max(images, key=lambda image: image.score, default=None)
+    return _to_her(vivid.noun) if vivid and vivid.noun else ""
+
+
+def _may_be_repeated(line: str, language: str) -> bool:
+    return moves.recognise(line) is Move.told and assess(line, language).rank < Tier.passive_ideation.rank
+
+
+def _speakable(image: Image, line: str) -> bool:
+    noun = image.noun
+    if not noun or image.person or image.dead or image.score < _VIVID or len(noun.split()) > _MOST_WORDS:
+        return False
+    # "dog" alone cannot be spoken of; "a dog" and "the dog" can.
+    if " " not in noun and not noun.endswith("s"):
+        return False
+    return not any(person.words in noun for person in people.find(line) if person.role == "named")
+
+
+def _to_her(noun: str) -> str:
+    return _WORD.sub(lambda match: _TURNED.get(match.group().lower(), match.group()), noun)
