@@ -260,7 +260,7 @@ async def test_a_long_job_keeps_its_lease(database: Database, bell: Bell, look: 
         await go_on.wait()
 
     now = 0.0
-    runner = Runner(database, bell, [], {"long": long}, clock=lambda: now)
+    runner: Runner[Done] = Runner(database, bell, [], {"long": long}, clock=lambda: now)
     await put(database, "long")
     assert await runner.step() == 1
     await look("UPDATE jobs SET lease_until = now() - interval '1 hour'")
@@ -284,7 +284,7 @@ async def test_a_runner_that_lost_a_job_stops_it_and_does_not_finish_it(
             stopped.set()
 
     now = 0.0
-    runner = Runner(database, bell, [], {"long": long}, clock=lambda: now)
+    runner: Runner[Done] = Runner(database, bell, [], {"long": long}, clock=lambda: now)
     await put(database, "long")
     await runner.step()
     await look("UPDATE jobs SET lease_owner = 'another', lease_until = now() + interval '1 hour'")
