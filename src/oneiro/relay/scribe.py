@@ -2,36 +2,16 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from oneiro.conversations.models import Sender
+from oneiro.conversations.relayed.models import Amendment, Line
 from oneiro.safety.crisis import Tier
 
 CLOCK: Final = "relay_monotonic"
 """The clock of turn latencies: seconds of this process between a frame's arrival and the first frame of the reply."""
 _REMEMBERED: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line to be stored; `event_id` is `<session>:<sender>:<n>`, so that a repeat changes nothing."""
-
-    event_id: str
-    sender: Sender
-    text: str
-    at: datetime
-    metadata: dict[str, Any]
-    tier: Tier = Tier.none
-
-
-@dataclass(frozen=True, slots=True)
-class Amendment:
-    """What remained of a line that was interrupted."""
-
-    event_id: str
-    text: str
 
 
 class Scribe:

@@ -5,7 +5,10 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from oneiro.conversations.models import EndReason, Sender, Tier
+from oneiro.conversations import models
+from oneiro.conversations.models import EndReason, Sender
+from oneiro.interpreters.models import Release
+from oneiro.safety.crisis import Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +20,12 @@ class Row:
     session: int
     agent_id: str
     interpreter_id: str
-    release_id: UUID
+    release: int
     dream_id: UUID | None
     language: str
     model: str
     text_only: bool
-    safety_tier: Tier
+    safety_tier: models.Tier
     status: str
     session_status: str
     started_at: datetime | None
@@ -42,17 +45,20 @@ class Admission:
     user_id: UUID
     session: int
     agent_id: str
-    interpreter_id: str
-    release_id: UUID
+    release: Release
     language: str
     model: str
     text_only: bool
-    safety_tier: Tier
     region: str | None
     variables: dict[str, str]
     closing: str
     seconds: float
     bound: Literal["duration", "daily_minutes"]
+
+    @property
+    def interpreter_id(self) -> str:
+        """Who speaks."""
+        return self.release.interpreter_id
 
     @property
     def key(self) -> tuple[UUID, int]:
@@ -69,7 +75,7 @@ class Line:
     text: str
     at: datetime
     metadata: dict[str, Any]
-    tier: Tier = "none"
+    tier: Tier = Tier.none
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,7 @@ class Fault:
     """Something that went wrong: a code of ours or of the platform's, never its words."""
 
     code: str
+    phase: Literal["connect", "relay"] = "relay"
 
 
 Entry = Line | Amendment | Fault

@@ -11,6 +11,7 @@ from oneiro.conversations.relayed import store
 from oneiro.conversations.relayed.models import Admission, Amendment, Elsewhere, Entry, Fault, Line, Outcome, Row
 from oneiro.conversations.relayed.opening import closing_words, variables
 from oneiro.conversations.slots import store as slots
+from oneiro.conversations.slots.service import reserve
 from oneiro.conversations.state import after, status
 from oneiro.conversations.tickets import digest
 from oneiro.conversations.transitions import store as transitions
@@ -19,7 +20,6 @@ from oneiro.dreamers import store as dreamers
 from oneiro.errors import SecurityError
 from oneiro.events.models import EventType
 from oneiro.interpreters import store as interpreters
-from oneiro.interpreters.models import Release
 from oneiro.safety.crisis import Tier
 from oneiro.settings import Settings
 
@@ -36,7 +36,10 @@ class Relayed:
         self._clock = clock
 
     async def admit(self, ticket: str) -> Admission:
-        """What a ticket opens; raises `SecurityError` (`ticket_…`, `daily_minutes`) when it opens nothing."""
+        """What a ticket opens, with a slot kept for it.
+
+        Raises `SecurityError` (`ticket_…`, `conversation_ended`, `daily_minutes`, `duration`) and `TooMany`.
+        """
         now = self._clock()
         async with self._db.as_service() as conn:
             row = await store.find(conn, digest(ticket))
@@ -48,13 +51,17 @@ class Relayed:
                 raise _closed("ticket_used")
             if row.expires_at <= now:
                 raise _closed("ticket_expired")
-            return await self._admission(conn, row, now)
+            admission = await self._admission(conn, row, now)
+            # What was reserved at the start may have lapsed since.
+            await reserve(conn, row.conversation_id, "high", self._settings.max_concurrent_calls, now)
+            return admission
 
     async def _admission(self, conn: Connection, row: Row, now: datetime) -> Admission:
         dreamer = await dreamers.find(conn, row.user_id, now)
         if dreamer is None:
             raise _closed("conversation_ended")
-        release = await _release(conn, row)
+        release = await interpreters.release(conn, row.interpreter_id, row.release)
+        assert release is not None
         values = await variables(conn, row, dreamer, release.document, now)
         seconds: float = self._settings.max_call_seconds
         if row.started_at is not None:
@@ -70,23 +77,16 @@ class Relayed:
             user_id=row.user_id,
             session=row.session,
             agent_id=row.agent_id,
-            interpreter_id=row.interpreter_id,
-            release_id=row.release_id,
+            release=release,
             language=row.language,
             model=row.model,
             text_only=row.text_only or not self._settings.voice_enabled,
-            safety_tier=row.safety_tier,
             region=dreamer.region,
             variables=values,
             closing=closing_words(release.document, values),
             seconds=min(seconds, today),
             bound="daily_minutes" if today < seconds else "duration",
         )
-
-    async def release(self, admission: Admission) -> Release:
-        """The release that the conversation is led with."""
-        async with self._db.as_service() as conn:
-            return await _release(conn, admission)
 
     async def replace_agent(self, admission: Admission, agent_id: str) -> None:
         """Note another agent in place of one that the platform had forgotten."""
@@ -122,13 +122,13 @@ class Relayed:
                 return
             lines = [entry for entry in entries if isinstance(entry, Line)]
             if lines:
-                await _write_lines(conn, admission, held.safety_tier, lines, now)
+                await _write_lines(conn, admission, Tier(held.safety_tier), lines, now)
             for entry in entries:
                 if isinstance(entry, Amendment):
                     await _amend(conn, admission, entry)
                 elif isinstance(entry, Fault):
-                    await store.note_fault(conn, conversation_id, session, entry.code, now)
-                    data = {"phase": "relay", "code": entry.code, "session": session}
+                    await store.note_fault(conn, conversation_id, session, entry, now)
+                    data = {"phase": entry.phase, "code": entry.code, "session": session}
                     await record(conn, conversation_id, admission.user_id, "conversation.error", data)
 
     async def close(self, admission: Admission, outcome: Outcome) -> None:
@@ -142,7 +142,7 @@ class Relayed:
             current = held.session == session and held.state == "active"
             await store.close_session(conn, conversation_id, session, over, outcome.close_code, now)
             if outcome.fault is not None:
-                await store.note_fault(conn, conversation_id, session, outcome.fault, now)
+                await store.note_fault(conn, conversation_id, session, Fault(outcome.fault), now)
                 data: dict[str, object] = {"phase": "relay", "code": outcome.fault, "session": session}
                 await record(conn, conversation_id, admission.user_id, "conversation.error", data)
             if not current:
@@ -176,13 +176,6 @@ def _closed(code: str) -> SecurityError:
     return SecurityError("This ticket opens nothing.", code=code)
 
 
-async def _release(conn: Connection, row: Row | Admission) -> Release:
-    number = await store.release_number(conn, row.release_id)
-    release = await interpreters.release(conn, row.interpreter_id, number)
-    assert release is not None
-    return release
-
-
 async def _started(conn: Connection, admission: Admission, took: timedelta) -> None:
     prompt_sha256, calls = await store.prepared(conn, admission.conversation_id)
     data = {
@@ -194,14 +187,14 @@ async def _started(conn: Connection, admission: Admission, took: timedelta) -> N
     await record(conn, admission.conversation_id, admission.user_id, "conversation.started", data)
 
 
-async def _write_lines(conn: Connection, admission: Admission, known: str, lines: list[Line], now: datetime) -> None:
+async def _write_lines(conn: Connection, admission: Admission, known: Tier, lines: list[Line], now: datetime) -> None:
     conversation_id, session = admission.key
-    tiers = {line.event_id: Tier(line.tier) for line in lines}
+    tiers = {line.event_id: line.tier for line in lines}
     stored = await store.insert_lines(conn, conversation_id, session, lines)
     if not stored:
         return
-    worst = max([Tier(known), *(tiers[line.event_id] for line in stored)], key=lambda tier: tier.rank)
-    await store.count(conn, conversation_id, session, len(stored), worst.value, now)
+    worst = max([known, *(tiers[line.event_id] for line in stored)], key=lambda tier: tier.rank)
+    await store.count(conn, conversation_id, session, len(stored), worst, now)
     for line in stored:
         data: dict[str, object] = {
             "message_id": line.id,

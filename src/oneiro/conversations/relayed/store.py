@@ -7,9 +7,10 @@ from uuid import UUID
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from oneiro.conversations.models import Sender, Tier
-from oneiro.conversations.relayed.models import Elsewhere, Line, Row
+from oneiro.conversations.models import Sender
+from oneiro.conversations.relayed.models import Elsewhere, Fault, Line, Row
 from oneiro.database.pool import Connection
+from oneiro.safety.crisis import Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +72,17 @@ async def find(conn: Connection, ticket_sha256: str) -> Row | None:
     async with conn.cursor(row_factory=class_row(Row)) as cursor:
         await cursor.execute(
             """
-            SELECT c.id AS conversation_id, c.user_id, s.session, s.agent_id, c.interpreter_id, c.release_id,
-                   c.dream_id, c.language, c.model, c.text_only, c.safety_tier, c.status, s.session_status,
-                   c.started_at, s.connected_at, s.signed_url_expires_at AS expires_at
+            SELECT c.id AS conversation_id, c.user_id, s.session, s.agent_id, c.interpreter_id,
+                   r.number AS release, c.dream_id, c.language, c.model, c.text_only, c.safety_tier, c.status,
+                   s.session_status, c.started_at, s.connected_at, s.signed_url_expires_at AS expires_at
             FROM conversation_sessions AS s
             JOIN conversations AS c ON c.id = s.conversation_id
-            WHERE s.ticket_sha256 = %s AND c.release_id IS NOT NULL
+            JOIN interpreter_releases AS r ON r.id = c.release_id
+            WHERE s.ticket_sha256 = %s
             """,
             (ticket_sha256,),
         )
         return await cursor.fetchone()
-
-
-async def release_number(conn: Connection, release_id: UUID) -> int:
-    """The number of a release."""
-    result = await conn.execute("SELECT number FROM interpreter_releases WHERE id = %s", (release_id,))
-    row = await result.fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 async def use_up(conn: Connection, conversation_id: UUID, session: int, now: datetime) -> bool:
@@ -174,7 +168,7 @@ async def count(conn: Connection, conversation_id: UUID, session: int, lines: in
         UPDATE conversations SET message_count = message_count + %s, last_activity_at = %s, safety_tier = %s
         WHERE id = %s
         """,
-        (lines, now, tier, conversation_id),
+        (lines, now, tier.value, conversation_id),
     )
     await conn.execute(
         "UPDATE conversation_sessions SET last_activity_at = %s WHERE conversation_id = %s AND session = %s",
@@ -198,7 +192,7 @@ async def amend(conn: Connection, conversation_id: UUID, event_id: str, text: st
     return row[0] if row else None
 
 
-async def note_fault(conn: Connection, conversation_id: UUID, session: int, code: str, now: datetime) -> None:
+async def note_fault(conn: Connection, conversation_id: UUID, session: int, fault: Fault, now: datetime) -> None:
     """Append to a session's error log, which keeps its last fifty."""
     await conn.execute(
         """
@@ -207,7 +201,7 @@ async def note_fault(conn: Connection, conversation_id: UUID, session: int, code
                              ELSE coalesce(error_log, '[]') END || %s
         WHERE conversation_id = %s AND session = %s
         """,
-        (Jsonb({"at": now.isoformat(), "phase": "relay", "code": code}), conversation_id, session),
+        (Jsonb({"at": now.isoformat(), "phase": fault.phase, "code": fault.code}), conversation_id, session),
     )
 
 

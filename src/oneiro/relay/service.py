@@ -1,0 +1,240 @@
+"""The relay of one process: opens calls, keeps them alive, and lets each come to its end."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import structlog
+from starlette.websockets import WebSocket
+
+from oneiro.conversations.address import reach
+from oneiro.conversations.relayed.models import Admission, Fault
+from oneiro.conversations.relayed.service import Relayed
+from oneiro.errors import OneiroError, PlatformUnavailable, SecurityError, TooMany
+from oneiro.interpreters.agents.service import Agents
+from oneiro.platform.port import VoicePlatform
+from oneiro.relay import frames
+from oneiro.relay.call import CONTINUED_ELSEWHERE, DRAINED, ENDED_ELSEWHERE, Call, Ending, Watch
+from oneiro.relay.ledger import Ledger
+from oneiro.relay.legs import ClientLeg, Gone, Leg, UpstreamLeg, dial
+from oneiro.relay.limits import SUBPROTOCOL, Limits
+
+CLOSING_TRIES: Final = 10
+
+log = structlog.get_logger(__name__)
+
+
+class Relay:
+    """The calls of this process; `running` keeps them alive."""
+
+    def __init__(
+        self,
+        relayed: Relayed,
+        platform: VoicePlatform,
+        agents: Agents,
+        *,
+        clock: Callable[[], datetime],
+        limits: Limits | None = None,
+        turn: Callable[[str, float], None] = lambda _interpreter, _seconds: None,
+    ) -> None:
+        self._relayed, self._platform, self._agents = relayed, platform, agents
+        self._clock = clock
+        self._limits = limits or Limits()
+        self.watch = Watch(Counter(), turn)
+        self._calls: dict[tuple[UUID, int], Call] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    @property
+    def calls(self) -> int:
+        """How many calls are open."""
+        return len(self._calls)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Renew slots and watch what others do; at the end wait for what calls have still to write."""
+        heart = asyncio.create_task(self._beat(), name="relay heartbeat")
+        try:
+            yield
+        finally:
+            for call in list(self._calls.values()):
+                call.stop(DRAINED)
+            await self._emptied(self._limits.settling + self._limits.writing)
+            heart.cancel()
+            await asyncio.gather(heart, return_exceptions=True)
+
+    async def drain(self, seconds: float) -> None:
+        """Take no further calls, let the open ones go on so long, then ask their clients to resume elsewhere."""
+        self._draining = True
+        if not await self._emptied(seconds):
+            for call in list(self._calls.values()):
+                call.stop(DRAINED)
+            await self._emptied(self._limits.settling)
+
+    async def _emptied(self, within: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._empty.wait()
+        return self._empty.is_set()
+
+    async def serve(self, socket: WebSocket, ticket: str) -> None:
+        """Serve one client from its handshake to its close."""
+        await socket.accept(SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
+        client = ClientLeg(socket, writing=self._limits.writing)
+        try:
+            if self._draining:
+                await client.close(DRAINED.code, DRAINED.words)
+                return
+            admission = await self._relayed.admit(ticket)
+            text_only = await self._first_frame(client)
+            await self._serve(client, replace(admission, text_only=admission.text_only or text_only))
+        except Gone:
+            return
+        except OneiroError as error:
+            await client.close(_close_code(error), error.code)
+
+    async def _first_frame(self, client: Leg) -> bool:
+        """Whether the client wishes to write; a first frame that says nothing of it is dropped."""
+        try:
+            async with asyncio.timeout(self._limits.opening):
+                raw = await client.receive()
+        except TimeoutError:
+            return False
+        frame = frames.upward(raw)
+        if isinstance(frame, frames.Opening):
+            return frame.text_only
+        self.watch.frames["up_dropped", "before_opening"] += 1
+        return False
+
+    async def _serve(self, client: Leg, admission: Admission) -> None:
+        try:
+            upstream, metadata, platform_id = await self._open(admission)
+        except OneiroError as error:
+            log.warning("relay.not_opened", conversation_id=str(admission.conversation_id), code=error.code)
+            await self._relayed.write(admission, [Fault(error.code, phase="connect")])
+            raise
+        try:
+            connected = await self._relayed.connect(admission, platform_id)
+        except BaseException:
+            await upstream.close(1000, "")
+            raise
+        if not connected:
+            await asyncio.gather(upstream.close(1000, ""), client.close(1008, "ticket_used"))
+            return
+        await self._relay(client, upstream, metadata, admission)
+
+    async def _open(self, admission: Admission) -> tuple[UpstreamLeg, str, str]:
+        """The platform's socket with its first frame, just in time; an agent it has forgotten is made anew."""
+        address = await reach(self._agents, self._platform, admission.release, admission.language, admission.model)
+        if address.agent.agent_id != admission.agent_id:
+            await self._relayed.replace_agent(admission, address.agent.agent_id)
+        upstream = await dial(address.url, within=self._limits.dialling, writing=self._limits.writing)
+        try:
+            async with asyncio.timeout(self._limits.dialling):
+                raw, platform_id = await _greet(upstream, admission)
+        except (Gone, TimeoutError):
+            await upstream.close(1000, "")
+            raise PlatformUnavailable("The voice platform's socket closed before it answered.") from None
+        except BaseException:
+            await upstream.close(1000, "")
+            raise
+        return upstream, raw, platform_id
+
+    async def _relay(self, client: Leg, upstream: UpstreamLeg, metadata: str, admission: Admission) -> None:
+        ledger = Ledger(lambda entries: self._relayed.write(admission, entries))
+        call = Call(admission, client, upstream, ledger, limits=self._limits, watch=self.watch, now=self._clock)
+        self._calls[admission.key] = call
+        self._empty.clear()
+        writer = asyncio.create_task(ledger.run(), name="relay writer")
+        ending = DRAINED  # Of a task that is cancelled from outside.
+        try:
+            try:
+                await client.send(metadata)
+            except Gone as gone:
+                ending = Ending(None, gone.code, "", by_client=True)
+            else:
+                ending = await call.run()
+        finally:
+            closing = asyncio.create_task(self._close(call, client, upstream, ledger, writer, ending))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            await asyncio.shield(closing)
+
+    async def _close(
+        self,
+        call: Call,
+        client: Leg,
+        upstream: UpstreamLeg,
+        ledger: Ledger,
+        writer: asyncio.Task[None],
+        ending: Ending,
+    ) -> None:
+        """Close both sides at once, then write what is left to write."""
+        sides = [upstream.close(1000, "User ended conversation"), call.hear_out()]
+        if not ending.by_client:
+            sides.append(client.close(ending.code, ending.words))
+        await asyncio.gather(*sides, return_exceptions=True)
+        if not await ledger.settled(within=self._limits.settling):
+            log.error("relay.lines_left", conversation_id=str(call.admission.conversation_id))
+        writer.cancel()
+        await self._note_end(call.admission, ending)
+        del self._calls[call.admission.key]
+        if not self._calls:
+            self._empty.set()
+
+    async def _note_end(self, admission: Admission, ending: Ending) -> None:
+        """Write how it ended; a database that is away for longer leaves it to the sweeper."""
+        for tried in range(CLOSING_TRIES):
+            try:
+                await self._relayed.close(admission, ending.outcome())
+            except OneiroError as error:
+                log.warning("relay.end_not_written", error=error.code)
+                await asyncio.sleep(min(0.1 * 2**tried, 3.0))
+            else:
+                return
+
+    async def _beat(self) -> None:
+        renewed = time.monotonic()
+        while True:
+            await asyncio.sleep(self._limits.looking)
+            keys = list(self._calls)
+            if not keys:
+                continue
+            try:
+                for found in await self._relayed.elsewhere(keys):
+                    call = self._calls.get((found.conversation_id, found.session))
+                    if call is not None:
+                        call.stop(ENDED_ELSEWHERE if found.ended else CONTINUED_ELSEWHERE)
+                if time.monotonic() - renewed >= self._limits.renewing:
+                    renewed = time.monotonic()
+                    await self._relayed.renew([conversation_id for conversation_id, _ in self._calls])
+            except OneiroError as error:
+                log.warning("relay.look_failed", error=error.code)
+
+
+def _close_code(error: OneiroError) -> int:
+    """What a client is told when its call cannot be opened: 1008 not with this ticket, 1013 and 1011 try again."""
+    if isinstance(error, SecurityError):
+        return 1008
+    return 1013 if isinstance(error, TooMany) else 1011
+
+
+async def _greet(upstream: Leg, admission: Admission) -> tuple[str, str]:
+    """Send our first frame and take the platform's: the frame as it came, and the platform's id of the session."""
+    greeting = frames.initiation(
+        variables=admission.variables, user_id=str(admission.user_id), text_only=admission.text_only
+    )
+    await upstream.send(greeting)
+    raw = await upstream.receive()
+    metadata = frames.downward(raw)
+    if not isinstance(metadata, frames.Metadata) or not metadata.conversation_id:
+        raise PlatformUnavailable("The voice platform opened with a frame that is no metadata.")
+    return raw, metadata.conversation_id
