@@ -1,0 +1,1 @@
+"""How a process is watched: `/metrics`, and how long its requests take."""
