@@ -15,29 +15,14 @@ from pydantic import SecretStr
 from oneiro.app import Surroundings, create_app
 from oneiro.auth import issue_token
 from oneiro.database.embedded import Server
-from oneiro.database.pool import Database
 from oneiro.engine.app import running
 from oneiro.engine.settings import EngineSettings
 from oneiro.interpreters.seed import load_seeds
+from oneiro.interpreters.store import active_releases
 from oneiro.safety.cards import guardrail
 from oneiro.settings import Settings
 
 SECRET = "a secret of at least thirty-two bytes"
-
-
-@pytest.fixture(scope="session")
-async def template(postgres: Server, template: str) -> str:
-    """Name of a database with the schema and with Carl and Lakshmi, made once; each test gets a copy."""
-    name = f"{template}_seeded"
-    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-    with psycopg.connect(postgres.admin_url, autocommit=True) as conn:
-        conn.execute(copy)
-    database = Database(postgres.url(name, user="oneiro_service"))
-    await database.open()
-    async with database.as_service() as conn:
-        await load_seeds(conn)
-    await database.close()
-    return name
 
 
 @pytest.fixture(scope="session")
@@ -47,8 +32,7 @@ async def engine_url() -> AsyncIterator[str]:
         yield url
 
 
-@pytest.fixture
-def settings(service_url: str, engine_url: str) -> Settings:
+def made_settings(service_url: str, engine_url: str) -> Settings:
     return Settings(
         database_url=SecretStr(service_url),
         jwt_secret=SecretStr(SECRET),
@@ -56,6 +40,31 @@ def settings(service_url: str, engine_url: str) -> Settings:
         elevenlabs_base_url=engine_url,
         languages=["en", "de"],
     )
+
+
+@pytest.fixture(scope="session")
+async def template(postgres: Server, template: str, engine_url: str) -> str:
+    """Name of a database with Carl and Lakshmi and their agents at the engine, made once; each test gets a copy."""
+    name = f"{template}_seeded"
+    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    with psycopg.connect(postgres.admin_url, autocommit=True) as conn:
+        conn.execute(copy)
+    app = create_app(made_settings(postgres.url(name, user="oneiro_service"), engine_url), Surroundings(simulated=True))
+    async with app.router.lifespan_context(app):
+        async with app.state.database.as_service() as conn:
+            await load_seeds(conn)
+            releases = await active_releases(conn)
+        for release in releases:
+            await app.state.starts._agents.ensure(release, "en", "gpt-4o")
+        async with app.state.database.as_service() as conn:
+            await conn.execute("DELETE FROM system_events")
+            await conn.execute("DELETE FROM agent_metrics")
+    return name
+
+
+@pytest.fixture
+def settings(service_url: str, engine_url: str) -> Settings:
+    return made_settings(service_url, engine_url)
 
 
 class Clock:
@@ -150,3 +159,17 @@ def look(db_url: str) -> Look:
             return found
 
     return rows
+
+
+Change = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+def change(db_url: str) -> Change:
+    """Changes rows as the superuser."""
+
+    async def execute(statement: str, *values: object) -> None:
+        async with await psycopg.AsyncConnection.connect(db_url, autocommit=True) as conn:
+            await conn.execute(statement, values)
+
+    return execute
