@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 from fastapi import APIRouter, FastAPI, Request, Response, status
 from fastapi.middleware.cors import CORSMiddleware
@@ -17,6 +17,7 @@ from oneiro.auth import KeySet, SharedSecret, Tokens, issue_token
 from oneiro.breaker import CircuitBreaker
 from oneiro.conversations import routes as conversation_routes
 from oneiro.conversations.ingest.service import Ingest
+from oneiro.conversations.relayed.service import Relayed
 from oneiro.conversations.resume import Resumes
 from oneiro.conversations.service import Conversations
 from oneiro.conversations.start import Starts
@@ -37,6 +38,8 @@ from oneiro.interpreters.overview.service import PlatformOverview
 from oneiro.interpreters.publishing import routes as publishing_routes
 from oneiro.interpreters.publishing.service import Publishing
 from oneiro.platform.elevenlabs import ElevenLabsPlatform
+from oneiro.relay import routes as relay_routes
+from oneiro.relay.service import Relay
 from oneiro.settings import Settings
 
 ROUTERS = (
@@ -48,6 +51,7 @@ ROUTERS = (
     dreamer_routes.router,
     dream_routes.router,
     conversation_routes.router,
+    relay_routes.router,
 )
 
 SESSION_TTL = timedelta(hours=12)
@@ -93,7 +97,8 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await database.open()
         try:
-            yield
+            async with app.state.relay.running():
+                yield
         finally:
             await platform.close()
             if isinstance(keys, KeySet):
@@ -123,6 +128,8 @@ def create_app(
     app.state.resumes = Resumes(database, platform, agents, settings=settings, simulated=around.simulated, clock=clock)
     app.state.ingest = Ingest(database, settings=settings, clock=clock)
     app.state.conversations = Conversations(database, settings=settings, clock=clock)
+    relayed = Relayed(database, settings=settings, owner=uuid4().hex, clock=clock)
+    app.state.relay = Relay(relayed, platform, agents, clock=clock)
     app.state.sweeper = Sweeper(database, settings=settings, clock=clock)
     _install(app, settings)
     if around.local:

@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from oneiro.errors import SetupError
+from oneiro.relay.limits import MOST_UP
 
 
 class _Server(uvicorn.Server):
@@ -52,7 +53,16 @@ def bind(host: str, port: int, *, what: str) -> socket.socket:
 async def listening(app: ASGIApp, sock: socket.socket, *, grace: int = 5) -> AsyncIterator[Listening]:
     """Serve an app until the block ends; `grace` is how many seconds open requests get then."""
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=grace, server_header=False
+        app,
+        log_config=None,
+        log_level="warning",  # Below it uvicorn names addresses, and with them tickets.
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=grace,
+        server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=MOST_UP,
+        ws_per_message_deflate=False,  # Sound does not get smaller, and every call would hold two windows.
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[sock]), name="http server")

@@ -8,7 +8,7 @@ from uuid import UUID
 from oneiro.auth import Identity
 from oneiro.conversations import continuing, store
 from oneiro.conversations.access import locked, missing
-from oneiro.conversations.address import Address, reach
+from oneiro.conversations.address import Address, at_relay, reach
 from oneiro.conversations.events import record
 from oneiro.conversations.models import Sender, Started
 from oneiro.conversations.slots.service import reserve
@@ -61,8 +61,8 @@ class Resumes:
         self._simulated = simulated
         self._clock = clock
 
-    async def resume(self, caller: Identity, conversation_id: UUID) -> Started:
-        """Give a conversation a new session with an address of its own.
+    async def resume(self, caller: Identity, conversation_id: UUID, *, at: str) -> Started:
+        """Give a conversation a new session with an address of its own; `at` is where this service was asked.
 
         While the latest session waits for its client, a repeat gives another address for that session. Raises
         `NotFound`, `Conflict` (it has ended, or is starting), `TooMany` (`no_slot`), and `PlatformUnavailable`,
@@ -70,16 +70,24 @@ class Resumes:
         """
         async with self._db.as_service() as conn:
             past = await self._past(conn, caller, conversation_id)
-        known = past.conversation
-        address = await reach(self._agents, self._platform, past.release, known.language, known.model)
+        address = await self._address(past, at)
         async with self._db.as_service() as conn:
             return await self._reopen(conn, await locked(conn, caller, conversation_id), past, address)
+
+    async def _address(self, past: _Past, at: str) -> Address:
+        known = past.conversation
+        if known.transport != "relay":
+            return await reach(self._agents, self._platform, past.release, known.language, known.model)
+        public_url = self._settings.public_url or at
+        return await at_relay(
+            self._agents, past.release, known.language, known.model, public_url=public_url, now=self._clock()
+        )
 
     async def _past(self, conn: Connection, caller: Identity, conversation_id: UUID) -> _Past:
         known = await store.look(conn, caller.dreamer(), conversation_id)
         if known is None:
             raise missing()
-        after(known.state, "resume")
+        _check(known)
         dreamer = await dreamers.find(conn, known.user_id, self._clock())
         release = await interpreters.release(conn, known.interpreter_id, known.release)
         if dreamer is None or release is None:
@@ -88,7 +96,7 @@ class Resumes:
         return _Past(known, dreamer, release, dream, await store.latest_lines(conn, conversation_id))
 
     async def _reopen(self, conn: Connection, held: store.Locked, past: _Past, address: Address) -> Started:
-        after(held.state, "resume")
+        _check(held)
         now = self._clock()
         values = self._values(past, now)
         opened = transitions.Opened(
@@ -97,6 +105,7 @@ class Resumes:
             variable_names=sorted(values),
             upstream_calls=address.upstream_calls,
             expires_at=address.expires_at,
+            ticket_sha256=address.ticket_sha256,
         )
         told = disclosure(past.release.document.name, held.language, simulated=self._simulated)
         if held.state == "paused" or held.session_connected_at is not None:
@@ -126,7 +135,7 @@ class Resumes:
         conversation = past.conversation
         return Started(
             conversation_id=conversation.conversation_id,
-            status="active",
+            status="initializing" if conversation.status == "initializing" else "active",
             transport=conversation.transport or "direct",
             text_only=conversation.text_only,
             signed_url=address.url,
@@ -139,3 +148,9 @@ class Resumes:
             **protection(conversation.language, past.dreamer.region),
             demo=self._simulated,
         )
+
+
+def _check(conversation: store.Locked) -> None:
+    # A relayed conversation that nobody has opened yet only gets another address.
+    if conversation.status != "initializing" or conversation.session == 0:
+        after(conversation.state, "resume")

@@ -41,11 +41,12 @@ Service = Annotated[Conversations, _part("conversations")]
 
 @router.post("", status_code=status.HTTP_201_CREATED)
 async def start_conversation(
-    caller: Caller, starts: Starting, request: StartRequest, idempotency_key: IdempotencyKey = None
+    caller: Caller, starts: Starting, asked: Request, request: StartRequest, idempotency_key: IdempotencyKey = None
 ) -> Started:
     """Start a conversation: open `signed_url` and send `dynamic_variables` in the first frame."""
     body = request.model_dump(mode="json")
-    return await starts.start(caller, request, once(caller.dreamer(), "conversations", idempotency_key, body))
+    known = once(caller.dreamer(), "conversations", idempotency_key, body)
+    return await starts.start(caller, request, known, at=str(asked.base_url))
 
 
 @router.get("")
@@ -93,9 +94,9 @@ async def pause_conversation(caller: Caller, conversations: Service, conversatio
 
 
 @router.post("/{conversation_id}/resume")
-async def resume_conversation(caller: Caller, resumes: Resuming, conversation_id: UUID) -> Started:
+async def resume_conversation(caller: Caller, resumes: Resuming, asked: Request, conversation_id: UUID) -> Started:
     """Go on with a paused conversation, or with one whose socket broke off: a new address, and no second greeting."""
-    return await resumes.resume(caller, conversation_id)
+    return await resumes.resume(caller, conversation_id, at=str(asked.base_url))
 
 
 @router.post("/{conversation_id}/end")

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from oneiro.auth import Identity
 from oneiro.conversations import store
-from oneiro.conversations.address import Address, reach
+from oneiro.conversations.address import Address, at_relay, reach
 from oneiro.conversations.events import record
 from oneiro.conversations.models import Started, StartRequest, Transport
 from oneiro.conversations.slots.service import DIRECT, RESERVED, reserve
@@ -73,8 +73,8 @@ class Starts:
         self._simulated = simulated
         self._clock = clock
 
-    async def start(self, caller: Identity, request: StartRequest, once: Once) -> Started:
-        """Start a conversation with the interpreter's default release.
+    async def start(self, caller: Identity, request: StartRequest, once: Once, *, at: str) -> Started:
+        """Start a conversation with the interpreter's default release; `at` is where this service was asked.
 
         Raises `NotFound` (interpreter, dream), `SecurityError` (not hers to talk to), `ValidationError`, `TooMany`
         (`no_slot`, `daily_minutes`), `PlatformUnavailable` and `AgentCreationError`.
@@ -87,13 +87,21 @@ class Starts:
             plan = await self._plan(conn, caller, request)
             await self._open(conn, plan)
         try:
-            address = await reach(self._agents, self._platform, plan.release, plan.language, plan.model)
+            address = await self._address(plan, at)
             async with self._db.as_service() as conn:
                 return await self._activate(conn, plan, once, address)
         except BaseException as error:
             # Also when this process is stopping: the row says why, and a second cancellation does not undo that.
             await asyncio.shield(self._fail(plan, once, error))
             raise
+
+    async def _address(self, plan: _Plan, at: str) -> Address:
+        if plan.transport == "direct":
+            return await reach(self._agents, self._platform, plan.release, plan.language, plan.model)
+        public_url = self._settings.public_url or at
+        return await at_relay(
+            self._agents, plan.release, plan.language, plan.model, public_url=public_url, now=self._clock()
+        )
 
     async def _plan(self, conn: Connection, caller: Identity, request: StartRequest) -> _Plan:
         dreamer = await dreamers.find(conn, caller.dreamer(), self._clock())
@@ -157,8 +165,6 @@ class Starts:
 
     def _transport(self, request: StartRequest) -> Transport:
         wanted = request.transport or self._settings.transport
-        if wanted == "relay":
-            raise _invalid("transport", "relay is not offered here; choose direct")
         if request.transport == "direct" and self._settings.transport != "direct" and not self._settings.allow_direct:
             raise SecurityError("The direct transport is closed here.")
         return wanted
@@ -205,16 +211,19 @@ class Starts:
             variable_names=sorted(values),
             upstream_calls=address.upstream_calls,
             expires_at=address.expires_at,
+            ticket_sha256=address.ticket_sha256,
         )
         await transitions.start(conn, plan.conversation_id, opened, now)
         await lease(conn, plan.conversation_id, DIRECT, now + RESERVED)
-        data = {
-            "agent_id": address.agent.agent_id,
-            "prompt_sha256": address.agent.prompt_sha256,
-            "upstream_calls": address.upstream_calls,
-            "ms": address.agent.ms,
-        }
-        await record(conn, plan.conversation_id, plan.dreamer.user_id, "conversation.started", data)
+        if plan.transport == "direct":
+            # Of a relayed one the relay tells it, once the platform has answered.
+            data = {
+                "agent_id": address.agent.agent_id,
+                "prompt_sha256": address.agent.prompt_sha256,
+                "upstream_calls": address.upstream_calls,
+                "ms": address.agent.ms,
+            }
+            await record(conn, plan.conversation_id, plan.dreamer.user_id, "conversation.started", data)
         await record(conn, plan.conversation_id, plan.dreamer.user_id, "disclosure.given", {"disclosure": told.id})
         started = self._started(plan, address, values, told)
         await once.keep(conn, started.model_dump(mode="json"))
@@ -233,7 +242,7 @@ class Starts:
     def _started(self, plan: _Plan, address: Address, values: dict[str, str], told: Disclosure) -> Started:
         return Started(
             conversation_id=plan.conversation_id,
-            status="active",
+            status="active" if plan.transport == "direct" else "initializing",
             transport=plan.transport,
             text_only=plan.text_only,
             signed_url=address.url,

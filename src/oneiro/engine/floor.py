@@ -83,9 +83,10 @@ class Floor:
 
     async def close(self) -> None:
         """Stop what is being said."""
-        if self._turn and not self._turn.done():
+        if self._turn:
             self._turn.cancel()
-            await asyncio.wait([self._turn])
+            # A turn whose socket broke has an error that nobody else will ask for.
+            await asyncio.gather(self._turn, return_exceptions=True)
 
     async def interrupt(self, *, thinking: bool) -> None:
         """Stop the reply that is being spoken and say what was heard of it; `thinking` stops one not yet begun.

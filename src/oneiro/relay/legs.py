@@ -23,6 +23,7 @@ CLOSING: Final = 2.0
 LOOPBACK: Final = {"127.0.0.1", "::1", "localhost"}
 LOST: Final = 1006
 """The code that stands for a connection which broke without a close (RFC 6455 section 7.1.5)."""
+NO_STATUS: Final = 1005
 TOO_BIG: Final = 1009
 
 
@@ -57,7 +58,9 @@ class ClientLeg:
         """The next frame; raises `Gone`."""
         message = await self._socket.receive()
         if message["type"] == "websocket.disconnect":
-            raise Gone(message.get("code") or LOST)
+            # Our server says 1005 of a connection that broke, too.
+            code = message.get("code")
+            raise Gone(LOST if code in {None, NO_STATUS} else code)
         text: str | None = message.get("text")
         if text is None:
             return ""  # Bytes are no frame of this protocol: read as malformed, and counted.

@@ -13,60 +13,6 @@ from oneiro.database.pool import Connection
 from oneiro.safety.crisis import Tier
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What is known of a first session before anybody has connected."""
-
-    agent_id: str
-    prompt_sha256: str
-    variable_names: list[str]
-    upstream_calls: int
-    ticket_sha256: str
-    expires_at: datetime
-
-
-async def offer(conn: Connection, conversation_id: UUID, offered: Offer, now: datetime) -> None:
-    """Give a conversation its first session; it stays `initializing` until the platform's metadata arrives."""
-    await conn.execute(
-        """
-        UPDATE conversations
-        SET agent_id = %s, prompt_sha256 = %s, variable_names = %s, upstream_calls = %s, expires_at = %s,
-            last_activity_at = %s
-        WHERE id = %s
-        """,
-        (
-            offered.agent_id,
-            offered.prompt_sha256,
-            offered.variable_names,
-            offered.upstream_calls,
-            offered.expires_at,
-            now,
-            conversation_id,
-        ),
-    )
-    await conn.execute(
-        """
-        INSERT INTO conversation_sessions (conversation_id, session, agent_id, ticket_sha256, signed_url_expires_at,
-                                           session_start_time, last_activity_at)
-        VALUES (%s, 1, %s, %s, %s, %s, %s)
-        """,
-        (conversation_id, offered.agent_id, offered.ticket_sha256, offered.expires_at, now, now),
-    )
-
-
-async def set_ticket(
-    conn: Connection, conversation_id: UUID, session: int, ticket_sha256: str, expires_at: datetime
-) -> None:
-    """Give a session a ticket, in place of any it had."""
-    await conn.execute(
-        """
-        UPDATE conversation_sessions SET ticket_sha256 = %s, signed_url_expires_at = %s
-        WHERE conversation_id = %s AND session = %s
-        """,
-        (ticket_sha256, expires_at, conversation_id, session),
-    )
-
-
 async def find(conn: Connection, ticket_sha256: str) -> Row | None:
     """The session that a ticket opens."""
     async with conn.cursor(row_factory=class_row(Row)) as cursor:

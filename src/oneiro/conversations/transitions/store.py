@@ -12,21 +12,24 @@ from oneiro.database.pool import Connection
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What is known once there is an address to open."""
+    """What is known once there is an address to open; with a ticket the relay sees when somebody comes."""
 
     agent_id: str
     prompt_sha256: str
     variable_names: list[str]
     upstream_calls: int
     expires_at: datetime
+    ticket_sha256: str | None = None
 
 
 async def start(conn: Connection, conversation_id: UUID, opened: Opened, now: datetime) -> None:
-    """Make a conversation active, with its first session."""
+    """Give a conversation its first session; it is active now, or with a ticket when the platform answers."""
     await conn.execute(
         """
         UPDATE conversations
-        SET status = 'active', started_at = %(now)s, last_activity_at = %(now)s, agent_id = %(agent_id)s,
+        SET status = CASE WHEN %(waits)s THEN status ELSE 'active' END,
+            started_at = CASE WHEN %(waits)s THEN started_at ELSE %(now)s END,
+            last_activity_at = %(now)s, agent_id = %(agent_id)s,
             prompt_sha256 = %(prompt_sha256)s, variable_names = %(variable_names)s,
             upstream_calls = %(upstream_calls)s, expires_at = %(expires_at)s
         WHERE id = %(id)s
@@ -34,6 +37,7 @@ async def start(conn: Connection, conversation_id: UUID, opened: Opened, now: da
         {
             "id": conversation_id,
             "now": now,
+            "waits": opened.ticket_sha256 is not None,
             "agent_id": opened.agent_id,
             "prompt_sha256": opened.prompt_sha256,
             "variable_names": opened.variable_names,
@@ -67,10 +71,11 @@ async def readdress(conn: Connection, conversation_id: UUID, session: int, opene
     )
     await conn.execute(
         """
-        UPDATE conversation_sessions SET agent_id = %s, signed_url_expires_at = %s, last_activity_at = %s
+        UPDATE conversation_sessions
+        SET agent_id = %s, signed_url_expires_at = %s, ticket_sha256 = %s, last_activity_at = %s
         WHERE conversation_id = %s AND session = %s
         """,
-        (opened.agent_id, opened.expires_at, now, conversation_id, session),
+        (opened.agent_id, opened.expires_at, opened.ticket_sha256, now, conversation_id, session),
     )
 
 
@@ -150,9 +155,9 @@ async def _end_sessions(conn: Connection, conversation_id: UUID, now: datetime) 
 async def _insert_session(conn: Connection, conversation_id: UUID, session: int, opened: Opened, now: datetime) -> None:
     await conn.execute(
         """
-        INSERT INTO conversation_sessions (conversation_id, session, agent_id, signed_url_expires_at,
+        INSERT INTO conversation_sessions (conversation_id, session, agent_id, signed_url_expires_at, ticket_sha256,
                                            session_start_time, last_activity_at)
-        VALUES (%s, %s, %s, %s, %s, %s)
+        VALUES (%s, %s, %s, %s, %s, %s, %s)
         """,
-        (conversation_id, session, opened.agent_id, opened.expires_at, now, now),
+        (conversation_id, session, opened.agent_id, opened.expires_at, opened.ticket_sha256, now, now),
     )

@@ -1,0 +1,292 @@
+"""A whole Oneiro with its relay on loopback: engine, PostgreSQL, API served by uvicorn, clients with bare sockets."""
+
+import asyncio
+import json
+from array import array
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+import pytest
+from fastapi import FastAPI
+from psycopg import sql
+from psycopg.rows import dict_row
+from pydantic import SecretStr
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from oneiro.app import Surroundings, create_app
+from oneiro.auth import issue_token
+from oneiro.cli.listen import bind, listening
+from oneiro.database.embedded import Server
+from oneiro.database.pool import Database
+from oneiro.engine.app import running
+from oneiro.engine.settings import EngineSettings
+from oneiro.interpreters.seed import load_seeds
+from oneiro.relay.limits import Limits
+from oneiro.relay.service import Relay
+from oneiro.safety.cards import guardrail
+from oneiro.settings import Settings
+
+SECRET = "a secret of at least thirty-two bytes"
+Frame = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+async def template(postgres: Server, template: str) -> str:
+    """Name of a database with Carl and Lakshmi, made once; each test gets a copy."""
+    name = f"{template}_relay"
+    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    with psycopg.connect(postgres.admin_url, autocommit=True) as conn:
+        conn.execute(copy)
+    database = Database(postgres.url(name, user="oneiro_service"))
+    await database.open()
+    async with database.as_service() as conn:
+        await load_seeds(conn)
+    await database.close()
+    return name
+
+
+SPOKEN = {
+    6: "I was walking through a house by the sea.",
+    12: "I want to kill myself tonight.",
+    20: "Yes, I am with my sister now.",
+}
+
+
+def recognised(sound: bytes) -> str:
+    """A recogniser for tests: how loud an utterance is says which sentence it is."""
+    return SPOKEN[round(max(array("h", sound)) / 1000)]
+
+
+@pytest.fixture(scope="session")
+async def engine_url() -> AsyncIterator[str]:
+    """An engine, a hundred times as quick as a person."""
+    settings = EngineSettings(guardrail=guardrail, speed=100, recogniser=recognised)
+    async with running(settings) as url:
+        yield url
+
+
+@pytest.fixture
+def settings(service_url: str, engine_url: str) -> Settings:
+    return Settings(
+        database_url=SecretStr(service_url),
+        jwt_secret=SecretStr(SECRET),
+        elevenlabs_api_key=SecretStr("a key"),
+        elevenlabs_base_url=engine_url,
+        transport="relay",
+        allow_direct=True,
+    )
+
+
+class Clock:
+    """The present, moved on by hand."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def advance(self, seconds: float) -> None:
+        self.ahead += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@dataclass
+class Replica:
+    """An API that is served."""
+
+    app: FastAPI
+    url: str
+
+    @property
+    def relay(self) -> Relay:
+        relay: Relay = self.app.state.relay
+        return relay
+
+    def frames(self, direction: str, kind: str) -> int:
+        return self.relay.watch.frames[direction, kind]
+
+
+Serve = Callable[..., Awaitable[Replica]]
+
+
+@pytest.fixture
+async def serve(settings: Settings, clock: Clock) -> AsyncIterator[Serve]:
+    """Serves an API: `serve(limits=Limits(…), max_call_seconds=…)`."""
+    async with AsyncExitStack() as stack:
+
+        async def served(limits: Limits | None = None, **changed: object) -> Replica:
+            app = create_app(settings.model_copy(update=changed), Surroundings(simulated=True), clock=clock)
+            app.state.relay._limits = limits or Limits(looking=0.05)
+            listened = await stack.enter_async_context(listening(app, bind("127.0.0.1", 0, what="a test"), grace=5))
+            return Replica(app, listened.url)
+
+        yield served
+
+
+@pytest.fixture
+async def replica(serve: Serve) -> Replica:
+    return await serve()
+
+
+class Socket:
+    """A bare client of the relay that remembers every frame."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.frames: list[Frame] = []
+
+    async def send(self, **frame: Any) -> None:
+        await self.socket.send(json.dumps(frame))
+
+    async def open(self, *, text_only: bool = True) -> Frame:
+        """Send what a client sends first; gives the metadata."""
+        override = {"agent": {}, "tts": {}, "conversation": {"text_only": text_only}}
+        await self.send(type="conversation_initiation_client_data", conversation_config_override=override)
+        return await self.next()
+
+    async def next(self) -> Frame:
+        frame: Frame = json.loads(await asyncio.wait_for(self.socket.recv(), 10))
+        self.frames.append(frame)
+        return frame
+
+    async def until(self, kind: str) -> Frame:
+        while (frame := await self.next())["type"] != kind:
+            pass
+        return frame
+
+    async def reply(self) -> str:
+        return str((await self.until("agent_response"))["agent_response_event"]["agent_response"])
+
+    async def say(self, text: str) -> str:
+        await self.send(type="user_message", text=text)
+        return await self.reply()
+
+    async def closed(self) -> tuple[int | None, str | None]:
+        """Read to the end: the close code and reason."""
+        with suppress(ConnectionClosed):
+            while True:
+                await self.next()
+        return self.socket.close_code, self.socket.close_reason
+
+    def kinds(self) -> list[str]:
+        return [frame["type"] for frame in self.frames]
+
+
+Dial = Callable[..., Awaitable[Socket]]
+
+
+@pytest.fixture
+async def dial() -> AsyncIterator[Dial]:
+    """Opens bare sockets at an address."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(url: str, **options: Any) -> Socket:
+            known = {"subprotocols": [Subprotocol("convai")], "compression": None, "proxy": None, "close_timeout": 2}
+            return Socket(await stack.enter_async_context(connect(url, **{**known, **options})))
+
+        yield opened
+
+
+@dataclass
+class Dreamer:
+    """A dreamer at the API, over HTTP."""
+
+    user_id: UUID
+    http: httpx.AsyncClient
+    started: list[Frame] = field(default_factory=list)
+
+    async def start(self, **request: Any) -> Frame:
+        answer = await self.http.post("/conversations", json={"interpreter_id": "carl", "text_only": True, **request})
+        assert answer.status_code == 201, answer.text
+        found: Frame = answer.json()
+        self.started.append(found)
+        return found
+
+    async def post(self, path: str, **body: Any) -> Frame:
+        answer = await self.http.post(path, json=body or None)
+        assert answer.is_success, answer.text
+        found: Frame = answer.json()
+        return found
+
+    async def read(self, conversation_id: str) -> Frame:
+        answer = await self.http.get(f"/conversations/{conversation_id}")
+        found: Frame = answer.json()
+        return found
+
+    async def lines(self, conversation_id: str) -> list[Frame]:
+        answer = await self.http.get(f"/conversations/{conversation_id}/messages?limit=100")
+        found: list[Frame] = answer.json()["items"]
+        return found
+
+
+SignIn = Callable[..., Dreamer]
+
+
+@pytest.fixture
+async def sign_in() -> AsyncIterator[SignIn]:
+    """Makes a client of a dreamer at a replica."""
+    async with AsyncExitStack() as stack:
+
+        def client(at: Replica, user_id: UUID | None = None) -> Dreamer:
+            who = user_id or uuid4()
+            token = issue_token(SECRET, user_id=who, ttl=timedelta(hours=1), now=datetime.now(UTC))
+            headers = {"Authorization": f"Bearer {token}"}
+            http = httpx.AsyncClient(base_url=f"{at.url}/v1", headers=headers, trust_env=False, timeout=30)
+            stack.push_async_callback(http.aclose)
+            return Dreamer(who, http)
+
+        yield client
+
+
+@pytest.fixture
+def dreamer(replica: Replica, sign_in: SignIn) -> Dreamer:
+    return sign_in(replica)
+
+
+Look = Callable[..., Awaitable[list[dict[str, Any]]]]
+
+
+@pytest.fixture
+def look(db_url: str) -> Look:
+    """Reads rows as the superuser."""
+
+    async def rows(statement: str, *values: object) -> list[dict[str, Any]]:
+        async with await psycopg.AsyncConnection.connect(db_url, row_factory=dict_row) as conn:
+            cursor = await conn.execute(statement, values)
+            return await cursor.fetchall()
+
+    return rows
+
+
+Until = Callable[..., Awaitable[list[dict[str, Any]]]]
+
+
+@pytest.fixture
+def until(look: Look) -> Until:
+    """Looks again until there are rows; fails after ten seconds."""
+
+    async def appeared(statement: str, *values: object) -> list[dict[str, Any]]:
+        async with asyncio.timeout(10):
+            while not (found := await look(statement, *values)):  # noqa: ASYNC110 - another process writes it.
+                await asyncio.sleep(0.02)
+        return found
+
+    return appeared
+
+
+@pytest.fixture
+def limits() -> type[Limits]:
+    return Limits
