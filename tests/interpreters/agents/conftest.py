@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import httpx
 import psycopg
@@ -15,9 +16,12 @@ from oneiro.breaker import CircuitBreaker
 from oneiro.database.pool import Database
 from oneiro.engine.app import running
 from oneiro.engine.settings import EngineSettings
+from oneiro.events.bell import Bell
+from oneiro.interpreters.agents.jobs import FUNCTIONS
 from oneiro.interpreters.agents.service import Agents
 from oneiro.interpreters.models import InterpreterDocument, Release
-from oneiro.interpreters.releases import publish
+from oneiro.interpreters.releases import activate, publish
+from oneiro.jobs.runner import Limits, Runner
 from oneiro.platform.elevenlabs import ElevenLabsPlatform
 from oneiro.platform.port import AgentSpec, SignedUrl, VoicePlatform, VoiceTuning
 from oneiro.settings import Settings
@@ -192,6 +196,22 @@ def process(service_url: str, engine: Engine, hand: Hand, stack: AsyncExitStack)
 
 
 @pytest.fixture
+def sweep(rows: Rows) -> Callable[[Process], Awaitable[int]]:
+    """Sweeps, and runs each job that came of it once; how many agents went."""
+
+    async def swept(process: Process) -> int:
+        gone = len(await rows.events("agent.retired"))
+        await process.agents.sweep()
+        at_once = Limits(concurrency=100, draw=lambda _low, _high: 0.0)
+        runner = Runner(process.db, Bell(""), process, FUNCTIONS, limits=at_once)
+        await runner.step()
+        await runner.settled()
+        return len(await rows.events("agent.retired")) - gone
+
+    return swept
+
+
+@pytest.fixture
 async def one(process: Callable[..., Awaitable[Process]]) -> Process:
     return await process()
 
@@ -200,7 +220,8 @@ async def one(process: Callable[..., Awaitable[Process]]) -> Process:
 def release_of(one: Process) -> Callable[..., Awaitable[Release]]:
     async def make(**parts: Any) -> Release:
         async with one.db.as_service() as conn:
-            return await publish(conn, InterpreterDocument.model_validate({**DOCUMENT, **parts}), created_by="test")
+            made = await publish(conn, InterpreterDocument.model_validate({**DOCUMENT, **parts}), created_by="test")
+            return await activate(conn, made.interpreter_id, made.number) if made.document.prompts else made
 
     return make
 
@@ -208,3 +229,36 @@ def release_of(one: Process) -> Callable[..., Awaitable[Release]]:
 @pytest.fixture
 async def release(release_of: Callable[..., Awaitable[Release]]) -> Release:
     return await release_of()
+
+
+class Talk:
+    """Conversations as rows."""
+
+    def __init__(self, url: str, hand: Hand) -> None:
+        self._url = url
+        self._hand = hand
+
+    async def __call__(self, user_id: UUID, release: Release, agent_id: str, *, status: str) -> UUID:
+        conversation_id = uuid4()
+        async with await psycopg.AsyncConnection.connect(self._url) as conn:
+            await conn.execute("INSERT INTO profiles (user_id) VALUES (%s)", (user_id,))
+            await conn.execute(
+                """
+                INSERT INTO conversations (id, user_id, interpreter_id, release_id, agent_id, status, created_at)
+                VALUES (%s, %s, %s, %s, %s, %s, %s)
+                """,
+                (conversation_id, user_id, release.interpreter_id, release.id, agent_id, status, self._hand.now),
+            )
+        return conversation_id
+
+    async def end(self, conversation_id: UUID) -> None:
+        async with await psycopg.AsyncConnection.connect(self._url) as conn:
+            await conn.execute(
+                "UPDATE conversations SET status = 'completed', end_reason = 'user_ended' WHERE id = %s",
+                (conversation_id,),
+            )
+
+
+@pytest.fixture
+def talk(db_url: str, hand: Hand) -> Talk:
+    return Talk(db_url, hand)

@@ -10,6 +10,7 @@ import pytest
 from oneiro.errors import AgentCreationError, PlatformUnavailable, ValidationError
 from oneiro.interpreters.agents.models import session_key
 from oneiro.interpreters.models import Release
+from oneiro.interpreters.releases import activate
 from oneiro.platform.errors import PlatformLacks, PlatformRefused
 
 Start = Callable[..., Awaitable[Any]]
@@ -376,25 +377,28 @@ async def test_a_newer_version_of_oneiro_replaces_an_outdated_agent_and_the_olde
     assert sorted(await engine.agents()) == sorted([old.agent_id, new.agent_id])
 
 
+Sweep = Callable[[Any], Awaitable[int]]
+
+
 async def test_a_replaced_agent_is_deleted_a_day_later(
-    one: Any, process: Start, release: Release, engine: Any, hand: Any, rows: Any
+    one: Any, process: Start, release: Release, engine: Any, hand: Any, rows: Any, sweep: Sweep
 ) -> None:
     await one.agents.ensure(release, "en", "gpt-4o")
     hand.forward(seconds=1)
     newer = await process(max_call_seconds=1800)
     new = await newer.agents.ensure(release, "en", "gpt-4o")
 
-    assert await newer.agents.sweep() == 0
+    assert await sweep(newer) == 0
     hand.forward(days=1)
-    assert await newer.agents.sweep() == 1
-    assert await newer.agents.sweep() == 0
+    assert await sweep(newer) == 1
+    assert await sweep(newer) == 0
 
     assert await engine.agents() == [new.agent_id]
     assert [event["reason"] for event in await rows.events("agent.retired")] == ["outdated", "deleted"]
 
 
 async def test_a_deletion_that_fails_is_recorded_and_tried_again(
-    one: Any, process: Start, release: Release, engine: Any, hand: Any, rows: Any
+    one: Any, process: Start, release: Release, engine: Any, hand: Any, rows: Any, sweep: Sweep
 ) -> None:
     old = await one.agents.ensure(release, "en", "gpt-4o")
     hand.forward(days=1, seconds=1)
@@ -406,18 +410,75 @@ async def test_a_deletion_that_fails_is_recorded_and_tried_again(
         raise PlatformUnavailable("away")
 
     newer.wire.before["delete_agent"] = away
-    assert await newer.agents.sweep() == 0
+    assert await sweep(newer) == 0
+    [job] = await rows("SELECT state, attempts, last_error FROM jobs")
+    assert job == {"state": "queued", "attempts": 1, "last_error": "PlatformUnavailable: platform_unavailable"}
     newer.wire.before.clear()
-    hand.forward(hours=1)
 
-    assert await newer.agents.sweep() == 1
+    assert await sweep(newer) == 1
     [event] = await rows.events("agent.cleanup_failed")
     assert (event["entity_id"], event["code"]) == (old.agent_id, "platform_unavailable")
     assert old.agent_id not in await engine.agents()
 
 
+async def test_agents_of_an_earlier_release_go_a_day_after_it_was_the_default(
+    one: Any, release_of: Publish, engine: Any, hand: Any, sweep: Sweep
+) -> None:
+    first = await one.agents.ensure(await release_of(), "en", "gpt-4o")
+    second = await one.agents.ensure(await release_of(name="Maro"), "en", "gpt-4o")
+
+    assert await sweep(one) == 0
+    hand.forward(hours=23)
+    assert await sweep(one) == 0
+    assert sorted(await engine.agents()) == sorted([first.agent_id, second.agent_id])
+    hand.forward(hours=1)
+    assert await sweep(one) == 1
+
+    assert await engine.agents() == [second.agent_id]
+
+
+async def test_a_rollback_within_the_day_finds_the_old_agent_and_keeps_it(
+    one: Any, release_of: Publish, engine: Any, hand: Any, sweep: Sweep
+) -> None:
+    old = await release_of()
+    first = await one.agents.ensure(old, "en", "gpt-4o")
+    second = await one.agents.ensure(await release_of(name="Maro"), "en", "gpt-4o")
+    await sweep(one)
+    hand.forward(hours=20)
+    async with one.db.as_service() as conn:
+        await activate(conn, "mara", old.number)
+
+    again = await one.agents.ensure(old, "en", "gpt-4o")
+    await sweep(one)
+    hand.forward(days=1)
+    await sweep(one)
+
+    assert (again.agent_id, again.created) == (first.agent_id, False)
+    assert await engine.agents() == [first.agent_id]
+    assert second.agent_id not in await engine.agents()
+
+
+async def test_what_a_dying_process_left_on_the_platform_is_found_and_deleted(
+    one: Any, release: Release, engine: Any, hand: Any, rows: Any, sweep: Sweep
+) -> None:
+    async def die(agent_id: str) -> None:
+        raise asyncio.CancelledError
+
+    one.wire.after["create_agent"] = die
+    with pytest.raises(asyncio.CancelledError):
+        await one.agents.ensure(release, "en", "gpt-4o")
+    [lost] = await engine.agents()
+
+    hand.forward(days=1)
+    assert await sweep(one) == 1
+
+    assert await engine.agents() == []
+    [event] = await rows.events("agent.retired")
+    assert (event["entity_id"], event["reason"]) == (lost, "deleted")
+
+
 async def test_a_session_has_an_agent_of_its_own_for_an_hour(
-    one: Any, release: Release, engine: Any, hand: Any, rows: Any
+    one: Any, release: Release, engine: Any, hand: Any, rows: Any, sweep: Sweep
 ) -> None:
     dreamer, dream = uuid4(), uuid4()
     shared = await one.agents.ensure(release, "en", "gpt-4o")
@@ -436,9 +497,38 @@ async def test_a_session_has_an_agent_of_its_own_for_an_hour(
     assert second != first
     [event] = await rows.events("agent.retired")
     assert (event["entity_id"], event["reason"]) == (first, "expired")
-    hand.forward(days=2)
-    assert await one.agents.sweep() == 3
+    hand.forward(hours=1)
+    assert await sweep(one) == 3
     assert await engine.agents() == [shared.agent_id]
+
+
+async def test_a_sessions_agent_goes_when_its_conversation_is_over_and_not_before(
+    one: Any, release: Release, engine: Any, hand: Any, sweep: Sweep, talk: Any
+) -> None:
+    user_id = uuid4()
+    made = await one.agents.ensure(release, "en", "gpt-4o", session_key=session_key(user_id, None))
+    conversation = await talk(user_id, release, made.agent_id, status="active")
+    hand.forward(minutes=16)
+
+    assert await sweep(one) == 0
+    await talk.end(conversation)
+    assert await sweep(one) == 1
+
+    assert await engine.agents() == []
+
+
+async def test_an_expired_agent_is_left_to_the_conversation_that_goes_on(
+    one: Any, release: Release, engine: Any, hand: Any, sweep: Sweep, talk: Any
+) -> None:
+    user_id = uuid4()
+    made = await one.agents.ensure(release, "en", "gpt-4o", session_key=session_key(user_id, None))
+    conversation = await talk(user_id, release, made.agent_id, status="active")
+    hand.forward(hours=2)
+
+    assert await sweep(one) == 0
+    assert await engine.agents() == [made.agent_id]
+    await talk.end(conversation)
+    assert await sweep(one) == 1
 
 
 def test_a_session_key_does_not_tell_who() -> None:
