@@ -15,7 +15,7 @@ EARLY_SECONDS: Final = 60
 FEWEST: Final = 30
 """Dreamers in an arm below which nothing is said about it: the intervals lean on the central limit theorem."""
 SUSPICIOUS: Final = 0.001
-"""A split less probable than this is a fault of the experiment (Fabijan et al., KDD 2019, use the same bound)."""
+"""A split less probable than this is a fault of the experiment (Kohavi, Tang and Xu 2020, chapter 21)."""
 WORTHWHILE: Final = 0.10
 """The difference in completion that the number of needed dreamers is told for."""
 
