@@ -51,10 +51,9 @@ def story(lines: Sequence[tuple[Sender, str]], name: str) -> str:
 
 
 def _image(line: str) -> str | None:
-    """A short image of the dreamer's own words without anybody's name in it."""
-    for image in imagery.find(line):
-        words = image.short.split()
-        named = any(person.role == "named" and person.words in image.short for person in people.find(line))
-        if 0 < len(words) <= _MOST_WORDS and not named:
-            return image.short
+    """A short image in the dreamer's own words, what happened in it where there is room, nobody's name."""
+    named = [person.words for person in people.find(line) if person.role == "named"]
+    for words in (words for image in imagery.find(line) for words in (image.quote, image.short)):
+        if 0 < len(words.split()) <= _MOST_WORDS and not any(name in words for name in named):
+            return words
     return None
