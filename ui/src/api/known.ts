@@ -1,0 +1,15 @@
+// What several views need and what seldom changes: asked for once.
+import { ask, type Dreamer, type InterpreterCard } from "./client";
+
+let cards: Promise<InterpreterCard[]> | null = null;
+
+export function interpreters(): Promise<InterpreterCard[]> {
+  return (cards ??= ask("get", "/v1/interpreters")
+    .then(({ items }) => items)
+    .catch((error: unknown) => {
+      cards = null;
+      throw error;
+    }));
+}
+
+export const me = (): Promise<Dreamer> => ask("get", "/v1/me");

@@ -1,0 +1,59 @@
+import type { ComponentChildren } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { theme } from "../talk/keeping";
+import { Icon } from "./Icon";
+
+/** A page with the quiet line above it and the way to help below. */
+export function Frame({ title, children, kind = "" }: { title: string; children: ComponentChildren; kind?: string }) {
+  useEffect(() => {
+    document.title = title === "Oneiro" ? title : `${title} · Oneiro`;
+  }, [title]);
+  return (
+    <div class={`frame ${kind}`}>
+      <a class="skip" href="#main">
+        To the content
+      </a>
+      <header class="above">
+        <a class="wordmark" href="/" aria-label="Oneiro, to the beginning">
+          Oneiro
+        </a>
+        <nav aria-label="Pages">
+          <a class="quiet" href="/journal">
+            <Icon name="book" />
+            <span>Journal</span>
+          </a>
+          <a class="quiet" href="/you">
+            <Icon name="person" />
+            <span>You</span>
+          </a>
+          <ThemeButton />
+        </nav>
+      </header>
+      <main id="main" tabIndex={-1}>
+        {children}
+      </main>
+      <footer class="below">
+        <p>An AI, not a clinician.</p>
+        <a href="/help">Help lines</a>
+      </footer>
+    </div>
+  );
+}
+
+function ThemeButton() {
+  const [worn, wear] = useState(theme.get());
+  const other = worn === "night" ? "day" : "night";
+  return (
+    <button
+      type="button"
+      class="quiet"
+      aria-label={other === "day" ? "Light for the day" : "Dark for the night"}
+      onClick={() => {
+        theme.set(other);
+        wear(other);
+      }}
+    >
+      <Icon name={other === "day" ? "sun" : "moon"} />
+    </button>
+  );
+}

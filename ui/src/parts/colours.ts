@@ -1,0 +1,43 @@
+import type { InterpreterCard } from "../api/client";
+
+export interface Palette {
+  accent: string;
+  glow: string;
+}
+
+const CALM: Palette = { accent: "#a9a4c9", glow: "#4a4770" };
+const HEX = /^#[0-9a-f]{6}$/i;
+
+/** An interpreter's colours; anything that is no colour gives way to a calm one. */
+export function palette(card: Pick<InterpreterCard, "appearance"> | null | undefined): Palette {
+  const look = (card?.appearance ?? {}) as Record<string, string | null | undefined>;
+  const accent = HEX.test(look["accent"] ?? "") ? look["accent"]! : CALM.accent;
+  return { accent, glow: HEX.test(look["glow"] ?? "") ? look["glow"]! : CALM.glow };
+}
+
+type Rgb = [number, number, number];
+
+export const rgb = (hex: string): Rgb => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)) as Rgb;
+
+export const rgba = ([r, g, b]: Rgb, alpha: number): string => `rgba(${r}, ${g}, ${b}, ${Math.max(0, Math.min(1, alpha))})`;
+
+export const blend = (from: Rgb, to: Rgb, share: number): Rgb =>
+  from.map((part, at) => Math.round(part + ((to[at] ?? 0) - part) * share)) as Rgb;
+
+/** Relative luminance (WCAG 2.2). */
+export function luminance(hex: string): number {
+  const [r, g, b] = rgb(hex).map((part) => {
+    const share = part / 255;
+    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+  }) as Rgb;
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+
+/** Dress the whole page in an interpreter's colours. */
+export function dress({ accent, glow }: Palette): void {
+  const style = document.documentElement.style;
+  style.setProperty("--accent", accent);
+  style.setProperty("--glow", glow);
+  // Whichever reads better: contrast with the dark ink is (L + .05) / .053, with white 1.05 / (L + .05).
+  style.setProperty("--on-accent", luminance(accent) > 0.18 ? "#0e0c18" : "#ffffff");
+}

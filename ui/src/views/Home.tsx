@@ -1,0 +1,201 @@
+import { useEffect, useState } from "preact/hooks";
+import { ask, type Dream, type Dreamer, type InterpreterCard } from "../api/client";
+import { interpreters, me } from "../api/known";
+import { announce } from "../parts/announce";
+import { dress, palette } from "../parts/colours";
+import { Frame } from "../parts/Frame";
+import { Icon } from "../parts/Icon";
+import { Orb } from "../parts/Orb";
+import { beginning, kindly } from "../parts/words";
+import { go } from "../router";
+import { useLoaded } from "../store";
+import { begin, keepDream, NotBegun } from "../talk/begin";
+import { agreed, draft } from "../talk/keeping";
+import { sdk } from "../voice/call";
+import { Consent } from "./Consent";
+
+interface Trouble {
+  away: boolean;
+  kept: boolean;
+  text: string;
+}
+
+export function Home({ wanted, dreamId }: { wanted: string | null; dreamId: string | null }) {
+  const cards = useLoaded(interpreters, "cards");
+  const known = useLoaded<Dreamer>(me, "me");
+  const about = useLoaded<Dream | null>(
+    async () => (dreamId ? ask("get", "/v1/dreams/{dream_id}", { path: { dream_id: dreamId } }) : null),
+    `dream ${dreamId}`,
+  );
+  const [text, write] = useState(draft.dream.get());
+  const [asking, wonder] = useState<"voice" | "writing" | null>(null);
+  const [busy, work] = useState(false);
+  const [trouble, meet] = useState<Trouble | null>(null);
+  const chosen = cards.value?.find(({ id }) => id === wanted) ?? cards.value?.[0];
+
+  useEffect(() => {
+    if (chosen) dress(palette(chosen));
+  }, [chosen]);
+  useEffect(() => void setTimeout(sdk, 600), []);
+
+  const choose = (card: InterpreterCard) => go(`/?with=${card.id}${dreamId ? `&dream=${dreamId}` : ""}`, true);
+
+  async function start(voice: boolean) {
+    if (!chosen) return;
+    work(true);
+    meet(null);
+    try {
+      await begin({ interpreter: chosen, voice, text, dreamId });
+    } catch (error) {
+      const failed = error as NotBegun;
+      if (failed.kept && !dreamId) keptNow();
+      meet({ away: failed.away, kept: Boolean(failed.kept), text: kindly(failed) });
+    } finally {
+      work(false);
+    }
+  }
+
+  function keptNow() {
+    draft.dream.set("");
+    write("");
+  }
+
+  async function onlyKeep() {
+    work(true);
+    try {
+      const id = await keepDream(text.trim());
+      keptNow();
+      announce("Your dream is in the journal.");
+      go(`/dreams/${id}`);
+    } catch (error) {
+      meet({ away: false, kept: false, text: kindly(error) });
+    } finally {
+      work(false);
+    }
+  }
+
+  function want(voice: boolean) {
+    const dreamer = known.value;
+    if (dreamer && (!agreed.get() || (voice && !dreamer.consents.voice))) wonder(voice ? "voice" : "writing");
+    else void start(voice);
+  }
+
+  return (
+    <Frame title="Oneiro" kind="home">
+      <div class="hero">
+        <div class="hero-orb">{chosen && <Orb colours={palette(chosen)} mood={busy ? "connecting" : "resting"} />}</div>
+        <h1>Tell me your dream</h1>
+        <p class="lead">Speak or write. There is no hurry, and nothing you say is wrong.</p>
+      </div>
+
+      <div class="telling">
+        {cards.failed && (
+          <div class="notice" role="alert">
+            <p>{kindly(cards.failed)}</p>
+            <button type="button" class="soft" onClick={cards.again}>
+              Try again
+            </button>
+          </div>
+        )}
+        {cards.value?.length === 0 && <p class="notice">Nobody is here to listen just now. Please come back later.</p>}
+
+        {cards.value && cards.value.length > 0 && (
+          <fieldset class="guides">
+            <legend>Who would you like to talk with?</legend>
+            <div class="guides-row">
+              {cards.value.map((card) => (
+                <Guide key={card.id} card={card} chosen={card === chosen} choose={() => choose(card)} />
+              ))}
+            </div>
+          </fieldset>
+        )}
+
+        {about.value ? (
+          <p class="about">
+            About your dream <a href={`/dreams/${about.value.id}`}>{about.value.title ?? beginning(about.value.content, 48)}</a>
+          </p>
+        ) : (
+          <label class="first">
+            <span>Your dream, if you like to write it down first</span>
+            <textarea
+              rows={3}
+              maxLength={5000}
+              value={text}
+              placeholder="I was standing at the edge of …"
+              onInput={(event) => {
+                write(event.currentTarget.value);
+                draft.dream.set(event.currentTarget.value);
+              }}
+            />
+          </label>
+        )}
+
+        {trouble && <Away trouble={trouble} name={chosen?.name ?? ""} />}
+
+        <div class="ways">
+          <button type="button" class="main" disabled={!chosen || busy} onClick={() => want(true)}>
+            <Icon name="mic" />
+            {busy ? "One moment …" : `Speak with ${chosen?.name ?? "…"}`}
+          </button>
+          <button type="button" class="soft" disabled={!chosen || busy} onClick={() => want(false)}>
+            Write instead
+          </button>
+          {!about.value && text.trim() && (
+            <button type="button" class="quiet" disabled={busy} onClick={() => void onlyKeep()}>
+              Only keep it in my journal
+            </button>
+          )}
+        </div>
+      </div>
+
+      {asking && chosen && known.value && (
+        <Consent
+          me={known.value}
+          name={chosen.name}
+          voice={asking === "voice"}
+          close={() => wonder(null)}
+          agreed={() => {
+            known.again();
+            wonder(null);
+            void start(asking === "voice");
+          }}
+        />
+      )}
+    </Frame>
+  );
+}
+
+function Guide({ card, chosen, choose }: { card: InterpreterCard; chosen: boolean; choose: () => void }) {
+  const look = card.appearance as Record<string, string | null> | null;
+  return (
+    <label class="guide">
+      <input type="radio" name="interpreter" value={card.id} checked={chosen} onChange={choose} />
+      <span class="guide-face">
+        <Orb colours={palette(card)} mood="listening" still />
+      </span>
+      <span class="guide-words">
+        <strong>{card.name}</strong>
+        <small>{card.description}</small>
+        {look?.["tagline"] && <em>{look["tagline"]}</em>}
+      </span>
+    </label>
+  );
+}
+
+function Away({ trouble, name }: { trouble: Trouble; name: string }) {
+  return (
+    <div class="notice" role="alert">
+      <p>
+        {trouble.away ? `${name} cannot be reached just now. ` : `${trouble.text} `}
+        {trouble.kept
+          ? "Your dream is safe: it waits in your journal, and you can talk about it whenever you like."
+          : trouble.away && "You can write the dream down here meanwhile; the page keeps every word."}
+      </p>
+      {trouble.kept && (
+        <a class="soft" href="/journal">
+          Open the journal
+        </a>
+      )}
+    </div>
+  );
+}

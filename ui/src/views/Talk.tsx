@@ -1,0 +1,302 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ask, type InterpreterCard, type Talk as Conversation } from "../api/client";
+import { interpreters } from "../api/known";
+import { announce } from "../parts/announce";
+import { dress, palette } from "../parts/colours";
+import { Icon } from "../parts/Icon";
+import { type Mood, Orb } from "../parts/Orb";
+import { SafetyCard } from "../parts/SafetyCard";
+import { kindly } from "../parts/words";
+import { go } from "../router";
+import { useLoaded, useStore } from "../store";
+import { draft, spoken } from "../talk/keeping";
+import { Live, live, type Phase, type Scene } from "../talk/live";
+import { microphone } from "../voice/call";
+
+export function Talk({ id }: { id: string }) {
+  const [talk, take] = useState(live.get(id));
+  useEffect(() => take(live.get(id)), [id]);
+  return talk?.id === id ? <Room talk={talk} /> : <Threshold id={id} enter={take} />;
+}
+
+/** Where a reload lands: the conversation is still open, or has ended meanwhile. */
+function Threshold({ id, enter }: { id: string; enter: (talk: Live) => void }) {
+  const { value, failed } = useLoaded<Conversation>(
+    () => ask("get", "/v1/conversations/{conversation_id}", { path: { conversation_id: id } }),
+    id,
+  );
+  const [trouble, meet] = useState("");
+  const over = value && value.status !== "active";
+  const aloud = spoken.get(id);
+
+  useEffect(() => {
+    if (over) go(`/conversations/${id}`, true);
+    // A microphone needs a hand; writing can go on by itself.
+    else if (value && !aloud) void back(false);
+  }, [value]);
+
+  async function back(voice: boolean) {
+    if (!value) return;
+    const heard = voice && (await microphone()) === "granted";
+    const talk = new Live(id, value.interpreter_id, (ended) => go(`/after/${ended}`, true));
+    live.set(talk);
+    enter(talk);
+    await talk.rejoin(heard).catch((error: unknown) => meet(kindly(error)));
+  }
+
+  return (
+    <main id="main" class="threshold">
+      <h1>{failed ? "This conversation is not here" : "You were in the middle of a conversation"}</h1>
+      {(failed || trouble) && <p>{trouble || kindly(failed)}</p>}
+      {value && !over && (
+        <>
+          <p>Nothing that was said is lost. Shall we go on?</p>
+          <div class="ways">
+            <button type="button" class="main" onClick={() => void back(true)}>
+              <Icon name="mic" />
+              Go on speaking
+            </button>
+            <button type="button" class="soft" onClick={() => void back(false)}>
+              Go on in writing
+            </button>
+            <a class="quiet" href={`/after/${id}`}>
+              End it here
+            </a>
+          </div>
+        </>
+      )}
+      {failed && (
+        <a class="soft" href="/">
+          To the beginning
+        </a>
+      )}
+    </main>
+  );
+}
+
+const WORDS: Record<Phase, (name: string, scene: Scene) => string> = {
+  connecting: () => "Connecting …",
+  listening: (name, { voice, muted }) => (!voice ? `${name} is reading` : muted ? "Your microphone is closed" : `${name} is listening`),
+  thinking: (name) => `${name} is thinking`,
+  speaking: (name, { voice }) => (voice ? `${name} is speaking` : `${name} is writing`),
+  paused: () => "Resting. Come back when you like.",
+  rejoining: () => "Finding you again …",
+  lost: () => "The line is lost",
+  ended: () => "Closing gently …",
+};
+
+const MOODS: Record<Phase, Mood> = {
+  connecting: "connecting",
+  listening: "listening",
+  thinking: "thinking",
+  speaking: "speaking",
+  paused: "paused",
+  rejoining: "connecting",
+  lost: "paused",
+  ended: "resting",
+};
+
+function Room({ talk }: { talk: Live }) {
+  const scene = useStore(talk.scene);
+  const cards = useLoaded(interpreters, "cards");
+  const card = cards.value?.find(({ id }) => id === talk.interpreterId);
+  const name = scene.start?.interpreter_name ?? card?.name ?? "";
+  const state = WORDS[scene.phase](name, scene);
+  const open = scene.phase === "listening" || scene.phase === "thinking" || scene.phase === "speaking";
+
+  useEffect(() => {
+    document.title = `${name} · Oneiro`;
+    dress(palette(card));
+  }, [card, name]);
+  useEffect(() => announce(state), [state]);
+  useEffect(() => announce(scene.notice), [scene.notice]);
+  useEffect(() => {
+    const hush = (event: KeyboardEvent) => event.key === "Escape" && scene.phase === "speaking" && talk.hush();
+    addEventListener("keydown", hush);
+    return () => removeEventListener("keydown", hush);
+  }, [scene.phase]);
+
+  async function end() {
+    await talk.end().catch(() => null);
+    go(`/after/${talk.id}`, true);
+  }
+
+  return (
+    <div class={`talk ${scene.voice ? "aloud" : "written"} ${scene.lines.length ? "begun" : ""}`} data-phase={scene.phase}>
+      <header class="talk-above">
+        <a class="quiet" href="/" aria-label="Back, and leave this conversation resting" onClick={() => void talk.pause()}>
+          <Icon name="back" />
+        </a>
+        <h1>{name}</h1>
+        {scene.start?.demo && <span class="badge">Demo</span>}
+        <a class="quiet helps" href="/help" target="_blank" rel="noreferrer">
+          Help lines<span class="unseen"> (in a new tab)</span>
+        </a>
+      </header>
+
+      <Presence talk={talk} scene={scene} card={card} state={state} />
+
+      <main id="main" class="talk-words">
+        {scene.notice && <p class="whisper">{scene.notice}</p>}
+        {scene.card && <SafetyCard card={scene.card} close={() => talk.dismissCard()} />}
+        <Transcript scene={scene} name={name} />
+      </main>
+
+      <footer class="talk-below">
+        {open || scene.phase === "connecting" || scene.phase === "rejoining" ? (
+          <>
+            <Composer talk={talk} name={name} ready={open} />
+            <div class="controls">
+              {scene.voice && (
+                <button type="button" class="soft" aria-pressed={scene.muted} disabled={!open} onClick={() => talk.mute()}>
+                  <Icon name={scene.muted ? "micOff" : "mic"} />
+                  {scene.muted ? "Unmute" : "Mute"}
+                </button>
+              )}
+              <button type="button" class="soft" disabled={!open} onClick={() => void talk.pause()}>
+                <Icon name="pause" />
+                Pause
+              </button>
+              <button type="button" class="soft" onClick={() => void end()}>
+                <Icon name="end" />
+                End
+              </button>
+            </div>
+          </>
+        ) : (
+          <Resting talk={talk} scene={scene} end={() => void end()} />
+        )}
+      </footer>
+    </div>
+  );
+}
+
+function Presence({ talk, scene, card, state }: { talk: Live; scene: Scene; card: InterpreterCard | undefined; state: string }) {
+  const audible = scene.voice && scene.phase === "speaking" && !scene.hushed;
+  const orb = <Orb colours={palette(card)} mood={MOODS[scene.phase]} level={talk.level} />;
+  return (
+    <section class="presence" aria-label={card?.appearance?.portrait_alt ?? "Your conversation partner"}>
+      {audible ? (
+        <button type="button" class="orb-button" aria-label="Be quiet for now" onClick={() => talk.hush()}>
+          {orb}
+        </button>
+      ) : (
+        <div class="orb-button">{orb}</div>
+      )}
+      <p class="state">
+        {state}
+        <small>{audible ? "Tap the light to hush" : " "}</small>
+      </p>
+    </section>
+  );
+}
+
+function Transcript({ scene, name }: { scene: Scene; name: string }) {
+  const end = useRef<HTMLDivElement>(null);
+  const spoken = useRef("");
+  const last = scene.lines[scene.lines.length - 1];
+
+  useEffect(() => {
+    const scroller = end.current?.closest(".talk-words");
+    if (!scroller) return;
+    // Whoever has scrolled up to read is left there.
+    const away = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
+    if (away < 260) scroller.scrollTop = scroller.scrollHeight;
+  }, [last?.text, scene.lines.length, scene.card]);
+  useEffect(() => {
+    if (!last || last.open || last.earlier || last.sender !== "interpreter" || spoken.current === last.key) return;
+    spoken.current = last.key;
+    announce(`${name}: ${last.text}`);
+  }, [last, name]);
+
+  return (
+    <>
+      <ol class="transcript" aria-label="What was said">
+        {scene.start && (
+          <li class="disclosure">
+            <p>{scene.start.disclosure.text}</p>
+          </li>
+        )}
+        {scene.lines.map((line) => (
+          <li key={line.key} class={`line ${line.sender} ${line.open ? "open" : ""}`}>
+            <span class="who">{line.sender === "user" ? "You" : name}</span>
+            <p>{line.text}</p>
+          </li>
+        ))}
+        {scene.phase === "thinking" && (
+          <li class="line interpreter pondering" aria-hidden="true">
+            <i />
+            <i />
+            <i />
+          </li>
+        )}
+      </ol>
+      <div ref={end} />
+    </>
+  );
+}
+
+function Composer({ talk, name, ready }: { talk: Live; name: string; ready: boolean }) {
+  const kept = draft.line(talk.id);
+  const [text, write] = useState(kept.get());
+  const field = useRef<HTMLTextAreaElement>(null);
+
+  useEffect(() => {
+    const area = field.current;
+    if (!area) return;
+    area.style.height = "auto";
+    area.style.height = `${Math.min(area.scrollHeight, 180)}px`;
+  }, [text]);
+
+  function send(event: Event) {
+    event.preventDefault();
+    if (!text.trim() || !ready) return;
+    talk.write(text.trim());
+    write("");
+    kept.set("");
+    field.current?.focus();
+  }
+
+  return (
+    <form class="composer" onSubmit={send}>
+      <label>
+        <span class="unseen">Write to {name}</span>
+        <textarea
+          ref={field}
+          rows={1}
+          maxLength={2000}
+          placeholder={`Write to ${name}`}
+          value={text}
+          onInput={(event) => {
+            write(event.currentTarget.value);
+            kept.set(event.currentTarget.value);
+            talk.typing();
+          }}
+          onKeyDown={(event) => {
+            if (event.key === "Enter" && !event.shiftKey && !event.isComposing) send(event);
+          }}
+        />
+      </label>
+      <button type="submit" class="send" aria-label="Send" disabled={!ready || !text.trim()}>
+        <Icon name="send" />
+      </button>
+    </form>
+  );
+}
+
+function Resting({ talk, scene, end }: { talk: Live; scene: Scene; end: () => void }) {
+  if (scene.phase === "ended") return null;
+  return (
+    <div class="resting">
+      {scene.phase === "lost" && <p>What was said is kept. You can try again, or end here and read it later.</p>}
+      <div class="ways">
+        <button type="button" class="main" onClick={() => void talk.comeBack()}>
+          {scene.phase === "lost" ? "Try again" : "Go on"}
+        </button>
+        <button type="button" class="soft" onClick={end}>
+          End here
+        </button>
+      </div>
+    </div>
+  );
+}
