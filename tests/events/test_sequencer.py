@@ -103,8 +103,8 @@ async def test_two_sequencers_that_fight_for_the_lease_stamp_each_event_once(
     database: Database, bell: Bell, look: Look, conversations: list[UUID]
 ) -> None:
     writers = Writers(database, conversations, rounds=12)
-    # A lease of no time is lost between any two statements.
-    fighters = [Sequencer(database, bell, lease=0.0, busy=0.001, idle=0.002, batch=7) for _ in range(2)]
+    # A lease of two milliseconds is lost between any two statements.
+    fighters = [Sequencer(database, bell, lease=0.002, busy=0.001, idle=0.002, batch=7) for _ in range(2)]
     owners = set()
 
     async def watch() -> None:
