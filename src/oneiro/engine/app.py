@@ -13,6 +13,7 @@ from oneiro.engine import (
     agent_routes,
     catalogue,
     conversation_routes,
+    fault_routes,
     problems,
     protocol,
     signed_routes,
@@ -42,7 +43,7 @@ def create_engine(settings: EngineSettings) -> FastAPI:
     app.state.engine = engine
     app.add_middleware(Gate, engine=engine)
     problems.install(app)
-    for routes in (agent_routes, signed_routes, conversation_routes, voice_routes, socket_routes):
+    for routes in (agent_routes, signed_routes, conversation_routes, voice_routes, socket_routes, fault_routes):
         app.include_router(routes.router)
     app.add_api_route("/v1/convai/llm/list", _list_llms)
     return app

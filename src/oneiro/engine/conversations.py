@@ -230,6 +230,9 @@ class Conversations:
             raise not_found("conversation", conversation_id)
         return record
 
+    def __contains__(self, record: Record) -> bool:
+        return self._by_id.get(record.conversation_id) is record
+
     def delete(self, conversation_id: str) -> None:
         """Forget a conversation."""
         self._recorded -= len(self.get(conversation_id).recording)

@@ -8,11 +8,13 @@ import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
+from typing import Never
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from oneiro.engine import protocol
 from oneiro.engine.conversations import Record
+from oneiro.engine.faults import Close, Cut, Faults
 from oneiro.engine.floor import Floor
 from oneiro.engine.listening import Ear
 from oneiro.engine.opening import Opening
@@ -39,18 +41,38 @@ class Ending:
 
 
 class Wire:
-    """The socket as frames; the one place where frames leave the engine, and so where a fault would be put in."""
+    """The socket as frames; the one place where frames leave the engine, and so where a fault is put in.
 
-    def __init__(self, socket: WebSocket) -> None:
-        self._socket = socket
+    `broken` is set when the engine forgets everything.
+    """
+
+    def __init__(self, socket: WebSocket, faults: Faults, broken: asyncio.Event) -> None:
+        self._socket, self._broken = socket, broken
+        self._fault, self._sent = faults.socket(), 0
         self._sending = asyncio.Lock()
         self.admitted: frozenset[str] | None = None
 
     async def send(self, frame: Frame) -> None:
-        """Send a frame, unless the agent's client_events leave it out."""
+        """Send a frame, unless the agent's client_events leave it out; a fault raises Cut or WebSocketDisconnect."""
         if self.admitted is None or frame["type"] in self.admitted:
             async with self._sending:
+                self._strike()
                 await self._socket.send_text(protocol.dump(frame))
+
+    def _strike(self) -> None:
+        fault, self._sent = self._fault, self._sent + 1
+        if fault is None or self._sent < fault.frame:
+            return
+        if isinstance(fault, Close):
+            self._fault = None
+            raise Cut(fault.code, fault.reason)
+        # Whoever leaves a socket without a close gets none: the connection just ends.
+        raise WebSocketDisconnect(1006)
+
+    async def break_off(self) -> Never:
+        """Wait until the engine forgets everything; then the connection just ends."""
+        await self._broken.wait()
+        raise WebSocketDisconnect(1006)
 
     async def receive(self) -> ClientFrame:
         """The next frame; raises BadFrame or WebSocketDisconnect."""
@@ -82,7 +104,8 @@ class Session:
     async def run(self, early: ClientFrame | None) -> Ending:
         """Converse until somebody ends it; `early` is a first frame that was not the client's data."""
         tasks = [
-            asyncio.create_task(work) for work in (self._read(early), self._floor.run(), self._watch(), self._ping())
+            asyncio.create_task(work)
+            for work in (self._read(early), self._floor.run(), self._watch(), self._ping(), self._wire.break_off())
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -213,6 +236,8 @@ def _outcome(done: set[asyncio.Task[Ending | None]]) -> Ending:
     if any(isinstance(fault, WebSocketDisconnect) for fault in faults):
         return Ending(1006, "Client disconnected", by_client=True)
     for fault in faults:
+        if isinstance(fault, Cut):
+            return Ending(fault.code, fault.reason)
         place = traceback.extract_tb(fault.__traceback__)[-1]
         cause = f"{type(fault).__name__} in {place.name}, line {place.lineno}"
         log.error("engine.session_failed", extra={"cause": cause})

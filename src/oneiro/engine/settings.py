@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from oneiro.engine.faults import Fault
+
 
 @dataclass(frozen=True)
 class LlmEndpoint:
@@ -25,6 +27,7 @@ class EngineSettings:
     clock: the time in seconds since 1970.
     client_data_timeout: seconds to wait for the client's opening frame before the conversation starts without it.
     webhook_secret: key of the signature; without it the post-call webhook is sent unsigned.
+    faults: how it misbehaves from the beginning; `/engine/faults` changes that.
     """
 
     api_keys: frozenset[str] | None = None
@@ -36,3 +39,5 @@ class EngineSettings:
     client_data_timeout: float = 5.0
     webhook_url: str | None = None
     webhook_secret: str | None = None
+    faults: tuple[Fault, ...] = ()
+    fault_seed: int | None = None

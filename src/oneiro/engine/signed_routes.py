@@ -25,6 +25,8 @@ async def get_signed_url(
     branch_id: str | None = None,
 ) -> dict[str, str]:
     """A URL that opens one conversation with the agent, pinned to a version when one is named."""
+    if engine.faults.full(engine.sockets):
+        raise Refusal(429, "concurrent_limit_exceeded", "Too many concurrent conversations.", "rate_limit_error")
     agent = engine.agents.get(agent_id)
     if branch_id not in {None, agent.branch_id}:
         raise Refusal(404, "branch_not_found", "The agent has no such branch.", "not_found")

@@ -11,6 +11,7 @@ from starlette.websockets import WebSocketDisconnect
 from oneiro.engine import protocol
 from oneiro.engine.agents import Agent, Version
 from oneiro.engine.conversations import Record
+from oneiro.engine.faults import Cut
 from oneiro.engine.opening import Opening, RefusedStart, open_with
 from oneiro.engine.problems import Refusal
 from oneiro.engine.protocol import SUBPROTOCOL, BadFrame, ClientData, ClientFrame
@@ -43,11 +44,16 @@ async def converse(socket: WebSocket) -> None:
         await socket.close(1008, entry)
         return
     record = _record(entry, engine, socket)
-    wire = Wire(socket)
+    wire = Wire(socket, engine.faults, engine.broken)
+    engine.sockets += 1
     try:
         ending = await _conversation(engine, wire, record, entry)
     except WebSocketDisconnect as gone:
         ending = Ending(gone.code, "Client disconnected", by_client=True)
+    except Cut as cut:
+        ending = Ending(cut.code, cut.reason)
+    finally:
+        engine.sockets -= 1
     await _close(socket, wire, ending)
     _finish(engine, record, entry, ending)
 
@@ -55,6 +61,8 @@ async def converse(socket: WebSocket) -> None:
 def _admit(socket: WebSocket, engine: Engine) -> Entry | str:
     """What this address opens, or why it opens nothing."""
     query = socket.query_params
+    if engine.faults.full(engine.sockets):
+        return "Too many concurrent conversations."
     signature = query.get("conversation_signature")
     admission = engine.signatures.redeem(signature, engine.now()) if signature else None
     if signature and admission is None:
@@ -175,7 +183,7 @@ def _finish(engine: Engine, record: Record, entry: Entry, ending: Ending) -> Non
     if ending.error_type:
         record.error = {"code": ending.code, "reason": ending.reason}
     record.status = "processing" if started else "failed"
-    if started:
+    if started and record in engine.conversations:
         engine.spawn(
             _wind_up(engine, record, zero=entry.version.document.platform_settings.privacy.zero_retention_mode)
         )

@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 
 from oneiro.engine.agents import Agents
 from oneiro.engine.conversations import Conversations
+from oneiro.engine.faults import Faults
 from oneiro.engine.pacing import Pacing
 from oneiro.engine.settings import EngineSettings
 from oneiro.engine.signed import Signatures
@@ -28,6 +29,9 @@ class Engine:
         self.conversations = Conversations()
         self.signatures = Signatures()
         self.speech = Speech()
+        self.faults = Faults(settings.faults, seed=settings.fault_seed)
+        self.broken = asyncio.Event()
+        self.sockets = 0
         self._http: httpx.AsyncClient | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -54,6 +58,13 @@ class Engine:
             await asyncio.wait(self._tasks, timeout=10.0)
         if self._http is not None:
             await self._http.aclose()
+
+    def restart(self) -> None:
+        """Forget everything and break every socket, as the end of a process does."""
+        self.agents, self.voices = Agents(), Voices()
+        self.conversations, self.signatures = Conversations(), Signatures()
+        self.broken.set()
+        self.broken = asyncio.Event()
 
     def accepts(self, key: str | None) -> bool:
         """Whether the API key opens this engine."""
