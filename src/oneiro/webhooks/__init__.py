@@ -1,0 +1,1 @@
+"""Webhooks: `endpoints` and `delivery` send events to other systems, `inbox` takes what the voice platform sends."""

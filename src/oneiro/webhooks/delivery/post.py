@@ -1,0 +1,93 @@
+"""One attempt to deliver: a POST to a guarded address, bounded in time, its answer's body thrown away."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import httpcore
+import httpx
+
+from oneiro.webhooks.delivery.guard import AddressRefused, NameUnknown
+
+TIMEOUT_SECONDS: Final = 15.0
+"""For the whole attempt, the name's lookup included; Standard Webhooks advises 15 to 30."""
+MOST_ANSWER: Final = 64 * 1024
+"""Bytes of an answer that are read, so that the connection can be used again; a longer one costs the connection."""
+DRAIN_SECONDS: Final = 2.0
+GONE: Final = 410
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of an attempt: a status, or a word for why there is none; and how long it took."""
+
+    status: int | None
+    error: str | None
+    ms: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was taken: 2xx. A redirect is not."""
+        return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def gone(self) -> bool:
+        """Whether the receiver wants no more."""
+        return self.status == GONE
+
+
+async def post(
+    pool: httpcore.AsyncConnectionPool,
+    url: str,
+    headers: Mapping[str, str],
+    content: bytes,
+    seconds: float = TIMEOUT_SECONDS,
+) -> Answer:
+    """Post once; never raises for what the receiver or the net does."""
+    began = time.perf_counter()
+    status, error = None, None
+    try:
+        async with asyncio.timeout(seconds):
+            status = await _send(pool, url, headers, content)
+    except (TimeoutError, httpcore.TimeoutException):
+        error = "timeout"
+    except AddressRefused:
+        error = "address"
+    except NameUnknown:
+        error = "name"
+    except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as fault:
+        error = "tls" if _is_tls(fault) else "connection"
+    if status is not None and not 200 <= status < 300:
+        error = "status"
+    return Answer(status, error, round((time.perf_counter() - began) * 1000))
+
+
+def _is_tls(fault: BaseException | None) -> bool:
+    """Whether an error of TLS lies beneath, however often it was wrapped."""
+    while fault is not None and not isinstance(fault, ssl.SSLError):
+        fault = fault.__cause__ or fault.__context__
+    return fault is not None
+
+
+async def _send(pool: httpcore.AsyncConnectionPool, url: str, headers: Mapping[str, str], content: bytes) -> int:
+    target = httpx.URL(url)
+    where = httpcore.URL(scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path)
+    sent = {"host": target.netloc.decode(), "content-length": str(len(content)), **headers}
+    async with pool.stream("POST", where, headers=list(sent.items()), content=content) as response:
+        with suppress(TimeoutError, httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
+            await _drain(response)
+        return int(response.status)
+
+
+async def _drain(response: httpcore.Response) -> None:
+    """Read a short answer to its end; what comes after the status changes nothing."""
+    seen = 0
+    async with asyncio.timeout(DRAIN_SECONDS):
+        async for chunk in response.aiter_stream():
+            seen += len(chunk)
+            if seen > MOST_ANSWER:
+                return
