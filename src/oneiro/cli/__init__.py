@@ -15,6 +15,7 @@ COMMANDS = {
     "serve": "Run the API for production, on a database and a platform that you name.",
     "migrate": "Bring the database to this version's schema.",
     "doctor": "Look at the surroundings and say what is missing.",
+    "interpreters": "Keep interpreters as files: list, export, diff, apply, preview, roll back, retire.",
     "token": "Issue a token for a dreamer or an operator.",
     "engine": "Run the stand-in of the voice platform alone.",
 }
