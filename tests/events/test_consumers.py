@@ -2,6 +2,7 @@
 # ruff: noqa: ASYNC110 - what another task or process writes into a table is waited for by looking
 
 import asyncio
+import itertools
 import signal
 import sys
 from collections import Counter
@@ -269,7 +270,8 @@ async def test_one_process_at_a_time_runs_a_consumer(
     database: Database, bell: Bell, sequencer: Sequencer, look: Look, write: Write
 ) -> None:
     consumer = Consumer("noting", [], note)
-    first, second = Worker(database, bell, consumer), Worker(database, bell, consumer)
+    minutes = itertools.count(step=60.0).__next__
+    first, second = (Worker(database, bell, consumer, clock=minutes) for _ in range(2))
     await write(2)
     await stamp_all(sequencer)
     await work(first)
@@ -352,7 +354,7 @@ async def test_a_whole_process_of_consumers_follows_what_is_written(
 ) -> None:
     bell = Bell(service_url)
     consumers = Consumers(database, bell, [Consumer("noting", [], note)])
-    async with running(bell, Sequencer(database, bell), consumers):
+    async with running(bell, Sequencer(database, bell), *consumers.loops):
         await write(20)
         async with asyncio.timeout(30):
             while len(await handled(look)) < 20:

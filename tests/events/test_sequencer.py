@@ -126,7 +126,8 @@ async def test_two_sequencers_that_fight_for_the_lease_stamp_each_event_once(
 async def test_a_sequencer_that_lost_its_lease_writes_nothing(
     database: Database, bell: Bell, look: Look, write: Write
 ) -> None:
-    first, second = Sequencer(database, bell), Sequencer(database, bell)
+    minutes = itertools.count(step=60.0).__next__
+    first, second = (Sequencer(database, bell, lease=3600.0, clock=minutes) for _ in range(2))
     await write(2)
     assert await first.step() == 2
     assert await second.step() == 0
@@ -183,6 +184,7 @@ async def test_steps_of_the_clock_lose_nothing(
     await stamp_all(stepping)
     await write(2)
     await stamp_all(other)
+    assert len(await positions(look)) == 4
     await stamp_all(stepping)
 
     assert await positions(look) == [1, 2, 3, 4, 5, 6]

@@ -431,3 +431,20 @@ def _event(position: int) -> Event:
 def test_sockets_of_these_tests_stay_on_this_machine() -> None:
     with pytest.raises(Exception, match="socket"), socket.socket() as sock:
         sock.connect(("192.0.2.1", 80))
+
+
+async def test_a_tail_that_lost_its_database_goes_on_without_a_gap(
+    tail: Tail, look: Look, write: Write, conversations: list[UUID]
+) -> None:
+    heard: list[int] = []
+    with tail.subscribe(Filter(conversation_id=conversations[0])) as subscription:
+        await write(2, conversations[0])
+        heard += [(await subscription.get()).data["n"] for _ in range(2)]
+        await look(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE usename = 'oneiro_service' AND datname = current_database()"
+        )
+        await write(2, conversations[0], first=2)
+        async with asyncio.timeout(30):
+            heard += [(await subscription.get()).data["n"] for _ in range(2)]
+    assert heard == [0, 1, 2, 3]

@@ -19,7 +19,6 @@ from oneiro.database.pool import Connection, Database, DatabaseUnavailable
 from oneiro.errors import OneiroError
 from oneiro.events import store
 from oneiro.events.bell import STAMPED, Bell
-from oneiro.events.loops import running
 from oneiro.events.models import Event, Filter
 from oneiro.events.pace import Pace
 from oneiro.events.parked import store as parked
@@ -29,6 +28,8 @@ log = structlog.get_logger()
 BATCH = 200
 # Positions looked at in one go: a consumer of rare events need not search the whole log for its next one.
 WINDOW = 10_000
+# Seconds until a process asks again for a lease that another one holds.
+LONGEST_WAIT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class Worker:
         self._clock = clock
         self._owner = uuid4().hex
         self._position: int | None = None
-        self._renew_at = 0.0
+        self._renew_at = self._try_at = 0.0
         self._registered = False
         self._pace = Pace(bell.listener(STAMPED), shortest=self._timing.busy, longest=self._timing.idle)
 
@@ -162,7 +163,7 @@ class Worker:
 
     async def _hold(self) -> None:
         now = self._clock()
-        if self._position is not None and now < self._renew_at:
+        if now < (self._try_at if self._position is None else self._renew_at):
             return
         async with self._db.as_service() as conn:
             if not self._registered:
@@ -171,6 +172,8 @@ class Worker:
             self._position = await store.take_lease(conn, self._name, self._owner, self._timing.lease)
         self._registered = True
         self._renew_at = now + self._timing.lease / 3
+        # Who does not hold it is woken as often as who does, and need not ask each time.
+        self._try_at = 0.0 if self._position is not None else now + min(self._timing.lease / 3, LONGEST_WAIT)
 
     async def _batch(self) -> bool:
         async with self._db.as_service() as conn:
@@ -274,16 +277,11 @@ class Worker:
 
 
 class Consumers:
-    """All durable consumers of a process, each in a task of its own."""
+    """All durable consumers of a process: `loops` are to be run, each by itself; `names` are those of their cursors."""
 
     def __init__(self, db: Database, bell: Bell, consumers: Collection[Consumer | Emitter]) -> None:
         names = [consumer.name for consumer in consumers]
         assert len(set(names)) == len(names), "two consumers would share a cursor"
         assert store.SEQUENCER not in names
         self.names = tuple(names)
-        self._workers = [Worker(db, bell, consumer) for consumer in consumers]
-
-    async def run(self) -> None:
-        """Run every consumer until cancelled."""
-        async with running(*self._workers):
-            await asyncio.Event().wait()
+        self.loops = tuple(Worker(db, bell, consumer) for consumer in consumers)

@@ -10,7 +10,8 @@ import structlog
 log = structlog.get_logger()
 
 RESTART_PAUSE = 1.0
-CANCEL_AGAIN = 0.25
+# Long enough for a loop to give its leases back.
+CANCEL_AGAIN = 2.0
 
 
 class Loop(Protocol):

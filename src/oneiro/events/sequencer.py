@@ -19,6 +19,9 @@ from oneiro.events.pace import Pace
 
 log = structlog.get_logger()
 
+# Seconds until a process asks again for the lease that another one holds.
+LONGEST_WAIT = 0.25
+
 
 class Sequencer:
     """One of the processes that want to stamp; the lease decides which one does.
@@ -45,6 +48,7 @@ class Sequencer:
         self._clock = clock
         self._owner = uuid4().hex
         self._renew_at: float | None = None
+        self._try_at = 0.0
         self._registered = False
         self._pace = Pace(bell.listener(WRITTEN), shortest=busy, longest=idle)
 
@@ -86,6 +90,8 @@ class Sequencer:
         now = self._clock()
         if self._renew_at is not None and now < self._renew_at:
             return True
+        if self._renew_at is None and now < self._try_at:
+            return False
         async with self._db.as_service() as conn:
             if not self._registered:
                 await store.register(conn, store.SEQUENCER)
@@ -94,4 +100,6 @@ class Sequencer:
                 await store.never_behind(conn)
         self._registered = True
         self._renew_at = None if position is None else now + self._lease / 3
+        # Who does not hold it is woken as often as who does, and need not ask each time.
+        self._try_at = 0.0 if position is not None else now + min(self._lease / 3, LONGEST_WAIT)
         return position is not None
