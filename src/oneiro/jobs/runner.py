@@ -74,7 +74,7 @@ class Runner(Generic[Services]):
         self._clock = clock
         self._owner = uuid4().hex
         self._running: dict[UUID, asyncio.Task[None]] = {}
-        self._draining = False
+        self._draining = self._drained = False
         self._care_at = float("-inf")
         self._wake = bell.listener(JOBS)
         self._pace = Pace(self._wake, shortest=0.01, longest=self._limits.idle)
@@ -82,7 +82,7 @@ class Runner(Generic[Services]):
     async def run(self) -> None:
         """Run jobs until cancelled or drained; cancelled, it gives back what it had not finished."""
         try:
-            while not self._draining:
+            while not self._drained:
                 taken = 0
                 with suppress(DatabaseUnavailable):
                     taken = await self.step()
@@ -108,13 +108,15 @@ class Runner(Generic[Services]):
         return len(claimed)
 
     async def drain(self, grace: float) -> None:
-        """Take no more jobs and wait so many seconds for the running ones; `run` then gives back the others."""
+        """Take no more jobs and wait so many seconds for the running ones; `run` then ends and gives back the others.
+
+        Until then `run` goes on renewing their leases.
+        """
         self._draining = True
-        until = asyncio.get_running_loop().time() + grace
-        while self._running and (left := until - asyncio.get_running_loop().time()) > 0:
-            await asyncio.wait(self._running.values(), timeout=min(left, self._limits.lease / 3))
-            with suppress(DatabaseUnavailable):
-                await self._renew()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self.settled()
+        self._drained = True
         self._wake.set()
 
     async def settled(self) -> None:
