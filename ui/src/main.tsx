@@ -1,6 +1,7 @@
 import { render } from "preact";
 import { signedOut } from "./api/token";
 import { Announcer } from "./parts/announce";
+import { dressAsBefore } from "./parts/colours";
 import { Frame } from "./parts/Frame";
 import { follow, useRoute } from "./router";
 import { useStore } from "./store";
@@ -61,6 +62,7 @@ function Lost() {
 }
 
 theme.set(theme.get());
+dressAsBefore();
 addEventListener("click", follow);
 const root = document.getElementById("page");
 if (root) {

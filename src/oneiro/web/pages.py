@@ -2,7 +2,7 @@
 
 import html
 import mimetypes
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -24,7 +24,7 @@ FILES = ("manifest.webmanifest", "icon.svg", "icon-192.png", "icon-512.png", "of
 _EMBEDDERS = '<meta name="oneiro-embedders" content="" />'
 _NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Oneiro</title>
 <h1>The pages are not built yet</h1>
-<p>The API works. In a checkout of Oneiro, <code>make ui</code> builds the pages; a released wheel holds them already.</p>
+<p>The API works. In a checkout of Oneiro, <code>make ui</code> builds the pages; a released wheel holds them.</p>
 </html>"""
 
 
@@ -57,7 +57,7 @@ def create_pages(*, sockets: Sequence[str], embedders: Sequence[str] = (), stati
     return pages
 
 
-def _single(static: Path, name: str, headers: dict[str, str]):  # type: ignore[no-untyped-def]  # An endpoint.
+def _single(static: Path, name: str, headers: dict[str, str]) -> Callable[[Request], Awaitable[Response]]:
     caching = "no-cache" if name == "sw.js" else BRIEFLY
 
     async def single(request: Request) -> Response:

@@ -98,9 +98,9 @@ function paint(pen: CanvasRenderingContext2D, side: number, colours: Palette, no
   outline(pen, middle, radius, now);
   pen.clip();
   const body = pen.createLinearGradient(middle - radius, middle - radius, middle + radius * 0.7, middle + radius);
-  body.addColorStop(0, rgba(blend(accent, WHITE, 0.22), now.light));
+  body.addColorStop(0, rgba(blend(accent, WHITE, 0.12), now.light));
   body.addColorStop(0.5, rgba(accent, now.light));
-  body.addColorStop(1, rgba(blend(glow, [12, 8, 28], 0.35), 1));
+  body.addColorStop(1, rgba(blend(glow, [10, 6, 26], 0.5), 1));
   pen.fillStyle = body;
   pen.fillRect(0, 0, side, side);
   clouds(pen, middle, radius, accent, glow, now);
@@ -138,10 +138,10 @@ function clouds(
   { time, light, loud }: Frame,
 ): void {
   const parts: [number, number, number, string, GlobalCompositeOperation][] = [
-    [0.9, 0.62, 1.15, rgba(blend(glow, [8, 6, 24], 0.5), 0.75), "source-over"],
-    [2.6, 0.5, 0.95, rgba(blend(accent, WHITE, 0.3), 0.55 * light), "screen"],
+    [0.9, 0.72, 1.2, rgba(blend(glow, [8, 6, 24], 0.45), 0.85), "source-over"],
+    [2.6, 0.5, 0.95, rgba(blend(accent, glow, 0.25), 0.6 * light), "screen"],
     [4.3, 0.58, 0.8, rgba(glow, 0.9 * light), "screen"],
-    [5.5, 0.42, 0.62, rgba(blend(accent, WHITE, 0.62), (0.5 + loud * 0.4) * light), "screen"],
+    [5.5, 0.42, 0.62, rgba(blend(accent, WHITE, 0.35), (0.4 + loud * 0.5) * light), "screen"],
   ];
   for (const [phase, away, size, colour, how] of parts) {
     const angle = phase + time * (0.32 + size * 0.12);
@@ -158,9 +158,10 @@ function clouds(
   const x = middle - radius * 0.36;
   const y = middle - radius * 0.44;
   const shine = pen.createRadialGradient(x, y, 0, x, y, radius * 0.62);
-  shine.addColorStop(0, rgba(WHITE, 0.6 * light));
-  shine.addColorStop(0.35, rgba(WHITE, 0.2 * light));
-  shine.addColorStop(1, rgba(WHITE, 0));
+  const bright = blend(accent, WHITE, 0.78);
+  shine.addColorStop(0, rgba(bright, 0.85 * light));
+  shine.addColorStop(0.35, rgba(bright, 0.26 * light));
+  shine.addColorStop(1, rgba(bright, 0));
   pen.fillStyle = shine;
   pen.fillRect(middle - radius, middle - radius, radius * 2, radius * 2);
   pen.globalCompositeOperation = "source-over";

@@ -8,7 +8,7 @@ export function SafetyCard({ card, close }: { card: HelpCard; close: () => void 
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     announce(`${card.title}. ${card.text}`);
-    heading.current?.scrollIntoView({ block: "nearest" });
+    heading.current?.scrollIntoView({ block: "start", behavior: "smooth" });
   }, [card]);
   return (
     <section class="care" aria-labelledby="care-title">

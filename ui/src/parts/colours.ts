@@ -1,4 +1,5 @@
 import type { InterpreterCard } from "../api/client";
+import { worn } from "../talk/keeping";
 
 export interface Palette {
   accent: string;
@@ -40,4 +41,11 @@ export function dress({ accent, glow }: Palette): void {
   style.setProperty("--glow", glow);
   // Whichever reads better: contrast with the dark ink is (L + .05) / .053, with white 1.05 / (L + .05).
   style.setProperty("--on-accent", luminance(accent) > 0.18 ? "#0e0c18" : "#ffffff");
+  worn.set(`${accent} ${glow}`);
+}
+
+/** The colours of last time, until an interpreter is known. */
+export function dressAsBefore(): void {
+  const [accent, glow] = worn.get().split(" ");
+  if (HEX.test(accent ?? "") && HEX.test(glow ?? "")) dress({ accent: accent!, glow: glow! });
 }

@@ -26,6 +26,10 @@ export const spoken = {
   set: (id: string, voice: boolean) => write(`oneiro.voice.${id}`, voice ? "yes" : ""),
 };
 
+export const lastWith = { get: () => read("oneiro.with"), set: (id: string) => write("oneiro.with", id) };
+
+export const worn = { get: () => read("oneiro.colours"), set: (colours: string) => write("oneiro.colours", colours) };
+
 export const agreed = {
   get: (): boolean => read("oneiro.agreed") === "1",
   set: () => write("oneiro.agreed", "1"),

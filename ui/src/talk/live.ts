@@ -24,6 +24,8 @@ export interface Scene {
   muted: boolean;
   hushed: boolean;
   card: HelpCard | null;
+  /** How many lines stand before the card: it follows the words that called for it. */
+  cardAt: number;
   notice: string;
   start: Started | null;
 }
@@ -40,6 +42,7 @@ export class Live {
     muted: false,
     hushed: false,
     card: null,
+    cardAt: 0,
     notice: "",
     start: null,
   });
@@ -55,7 +58,7 @@ export class Live {
     readonly interpreterId: string,
     private readonly ended: (id: string) => void,
   ) {
-    this.reports = new Reports(id, ({ card }) => card && this.change({ card }));
+    this.reports = new Reports(id, ({ card }) => card && this.show(card));
     addEventListener("pagehide", this.depart);
   }
 
@@ -96,6 +99,11 @@ export class Live {
     this.reportIfDirect("user", text);
     this.call.write(text);
     this.change({ phase: "thinking", notice: "" });
+  }
+
+  private show(card: HelpCard): void {
+    const last = this.scene.get().lines.findLastIndex(({ sender }) => sender === "user");
+    this.change({ card, cardAt: last + 1 });
   }
 
   dismissCard(): void {
@@ -176,7 +184,7 @@ export class Live {
       corrected: mine((text, turn) => this.put(key(turn), text, false)),
       interrupted: mine(() => this.unhush()),
       mode: mine((mode) => this.turnTo(mode)),
-      safety: mine((card) => card && this.change({ card })),
+      safety: mine((card) => card && this.show(card)),
       degraded: mine(() => this.change({ notice: "The voice platform is away; a simpler voice goes on with you." })),
       ending: mine(() => this.change({ notice: "This conversation will have to end in a moment." })),
       closed: mine((details) => void this.closed(details)),

@@ -29,7 +29,9 @@ export function After({ id }: { id: string }) {
   const { value, failed, again } = useLoaded(() => harvest(id), id);
   const cards = useLoaded(interpreters, "cards");
   const card = cards.value?.find((one) => one.id === value?.talk.interpreter_id);
-  useEffect(() => dress(palette(card)), [card]);
+  useEffect(() => {
+    if (card) dress(palette(card));
+  }, [card]);
 
   return (
     <Frame title="After the conversation" kind="narrow after">

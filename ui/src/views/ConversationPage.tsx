@@ -22,7 +22,9 @@ export function ConversationPage({ id }: { id: string }) {
     return { talk, lines, card };
   }, id);
   const name = value?.card?.name ?? value?.talk.interpreter_id ?? "";
-  useEffect(() => dress(palette(value?.card)), [value?.card]);
+  useEffect(() => {
+    if (value?.card) dress(palette(value.card));
+  }, [value?.card]);
 
   async function remove() {
     await ask("delete", "/v1/conversations/{conversation_id}", { path });

@@ -10,7 +10,7 @@ import { beginning, kindly } from "../parts/words";
 import { go } from "../router";
 import { useLoaded } from "../store";
 import { begin, keepDream, NotBegun } from "../talk/begin";
-import { agreed, draft } from "../talk/keeping";
+import { agreed, draft, lastWith } from "../talk/keeping";
 import { sdk } from "../voice/call";
 import { Consent } from "./Consent";
 
@@ -31,14 +31,17 @@ export function Home({ wanted, dreamId }: { wanted: string | null; dreamId: stri
   const [asking, wonder] = useState<"voice" | "writing" | null>(null);
   const [busy, work] = useState(false);
   const [trouble, meet] = useState<Trouble | null>(null);
-  const chosen = cards.value?.find(({ id }) => id === wanted) ?? cards.value?.[0];
+  const chosen = cards.value?.find(({ id }) => id === wanted) ?? cards.value?.find(({ id }) => id === lastWith.get()) ?? cards.value?.[0];
 
   useEffect(() => {
     if (chosen) dress(palette(chosen));
   }, [chosen]);
   useEffect(() => void setTimeout(sdk, 600), []);
 
-  const choose = (card: InterpreterCard) => go(`/?with=${card.id}${dreamId ? `&dream=${dreamId}` : ""}`, true);
+  const choose = (card: InterpreterCard) => {
+    lastWith.set(card.id);
+    go(`/?with=${card.id}${dreamId ? `&dream=${dreamId}` : ""}`, true);
+  };
 
   async function start(voice: boolean) {
     if (!chosen) return;
@@ -168,7 +171,7 @@ export function Home({ wanted, dreamId }: { wanted: string | null; dreamId: stri
 function Guide({ card, chosen, choose }: { card: InterpreterCard; chosen: boolean; choose: () => void }) {
   const look = card.appearance as Record<string, string | null> | null;
   return (
-    <label class="guide">
+    <label class="guide" style={{ "--own": palette(card).accent }}>
       <input type="radio" name="interpreter" value={card.id} checked={chosen} onChange={choose} />
       <span class="guide-face">
         <Orb colours={palette(card)} mood="listening" still />

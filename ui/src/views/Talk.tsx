@@ -10,7 +10,7 @@ import { kindly } from "../parts/words";
 import { go } from "../router";
 import { useLoaded, useStore } from "../store";
 import { draft, spoken } from "../talk/keeping";
-import { Live, live, type Phase, type Scene } from "../talk/live";
+import { type Line, Live, live, type Phase, type Scene } from "../talk/live";
 import { microphone } from "../voice/call";
 
 export function Talk({ id }: { id: string }) {
@@ -106,7 +106,7 @@ function Room({ talk }: { talk: Live }) {
 
   useEffect(() => {
     document.title = `${name} · Oneiro`;
-    dress(palette(card));
+    if (card) dress(palette(card));
   }, [card, name]);
   useEffect(() => announce(state), [state]);
   useEffect(() => announce(scene.notice), [scene.notice]);
@@ -138,8 +138,7 @@ function Room({ talk }: { talk: Live }) {
 
       <main id="main" class="talk-words">
         {scene.notice && <p class="whisper">{scene.notice}</p>}
-        {scene.card && <SafetyCard card={scene.card} close={() => talk.dismissCard()} />}
-        <Transcript scene={scene} name={name} />
+        <Transcript scene={scene} name={name} dismiss={() => talk.dismissCard()} />
       </main>
 
       <footer class="talk-below">
@@ -191,7 +190,7 @@ function Presence({ talk, scene, card, state }: { talk: Live; scene: Scene; card
   );
 }
 
-function Transcript({ scene, name }: { scene: Scene; name: string }) {
+function Transcript({ scene, name, dismiss }: { scene: Scene; name: string; dismiss: () => void }) {
   const end = useRef<HTMLDivElement>(null);
   const spoken = useRef("");
   const last = scene.lines[scene.lines.length - 1];
@@ -202,12 +201,20 @@ function Transcript({ scene, name }: { scene: Scene; name: string }) {
     // Whoever has scrolled up to read is left there.
     const away = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
     if (away < 260) scroller.scrollTop = scroller.scrollHeight;
-  }, [last?.text, scene.lines.length, scene.card]);
+  }, [last?.text, scene.lines.length]);
   useEffect(() => {
     if (!last || last.open || last.earlier || last.sender !== "interpreter" || spoken.current === last.key) return;
     spoken.current = last.key;
     announce(`${name}: ${last.text}`);
   }, [last, name]);
+
+  const before = scene.card ? scene.cardAt : 0;
+  const row = (line: Line) => (
+    <li key={line.key} class={`line ${line.sender} ${line.open ? "open" : ""}`}>
+      <span class="who">{line.sender === "user" ? "You" : name}</span>
+      <p>{line.text}</p>
+    </li>
+  );
 
   return (
     <>
@@ -217,12 +224,13 @@ function Transcript({ scene, name }: { scene: Scene; name: string }) {
             <p>{scene.start.disclosure.text}</p>
           </li>
         )}
-        {scene.lines.map((line) => (
-          <li key={line.key} class={`line ${line.sender} ${line.open ? "open" : ""}`}>
-            <span class="who">{line.sender === "user" ? "You" : name}</span>
-            <p>{line.text}</p>
+        {scene.lines.slice(0, before).map(row)}
+        {scene.card && (
+          <li key="card">
+            <SafetyCard card={scene.card} close={dismiss} />
           </li>
-        ))}
+        )}
+        {scene.lines.slice(before).map(row)}
         {scene.phase === "thinking" && (
           <li class="line interpreter pondering" aria-hidden="true">
             <i />
