@@ -18,6 +18,8 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as websocket_server
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
@@ -29,6 +31,7 @@ from oneiro.database.pool import Database
 from oneiro.engine.app import running
 from oneiro.engine.settings import EngineSettings
 from oneiro.interpreters.seed import load_seeds
+from oneiro.platform.port import SignedUrl
 from oneiro.relay.limits import Limits
 from oneiro.relay.service import Relay
 from oneiro.safety.cards import guardrail
@@ -147,6 +150,7 @@ class Socket:
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.frames: list[Frame] = []
+        self.replica: Replica | None = None
 
     async def send(self, **frame: Any) -> None:
         await self.socket.send(json.dumps(frame))
@@ -290,3 +294,102 @@ def until(look: Look) -> Until:
 @pytest.fixture
 def limits() -> type[Limits]:
     return Limits
+
+
+class Stage:
+    """A platform's socket that does as a test says: keeps what it gets, sends what it is told."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.raw: list[str] = []
+        self.got = asyncio.Event()
+        self.socket: ServerConnection | None = None
+        self.ended = asyncio.Event()
+
+    async def play(self, socket: ServerConnection) -> None:
+        self.socket = socket
+        event = {
+            "conversation_id": f"conv_{uuid4().hex}",
+            "agent_output_audio_format": "pcm_16000",
+            "user_input_audio_format": "pcm_16000",
+        }
+        first = {"type": "conversation_initiation_metadata", "conversation_initiation_metadata_event": event}
+        await socket.send(json.dumps(first))
+        with suppress(ConnectionClosed):
+            async for raw in socket:
+                assert isinstance(raw, str)
+                self.raw.append(raw)
+                self.got.set()
+        self.ended.set()
+
+    @property
+    def frames(self) -> list[Frame]:
+        """What came, without the microphone."""
+        return [json.loads(raw) for raw in self.raw if not raw.startswith('{"user_audio_chunk"')]
+
+    async def received(self, count: int) -> list[Frame]:
+        async with asyncio.timeout(10):
+            while len(self.raw) < count:
+                self.got.clear()
+                await self.got.wait()
+        return self.frames
+
+    async def send(self, **frame: Any) -> None:
+        assert self.socket is not None
+        await self.socket.send(json.dumps(frame))
+
+    async def hear(self, text: str, event_id: int = 1) -> None:
+        await self.send(
+            type="user_transcript", user_transcription_event={"user_transcript": text, "event_id": event_id}
+        )
+
+    async def answer(self, text: str, event_id: int = 2) -> None:
+        await self.send(type="agent_response", agent_response_event={"agent_response": text, "event_id": event_id})
+
+    async def sound(self, event_id: int = 2) -> str:
+        assert self.socket is not None
+        raw = json.dumps({"type": "audio", "audio_event": {"audio_base_64": "AAAA", "event_id": event_id}})
+        await self.socket.send(raw)
+        return raw
+
+
+@dataclass
+class StagedPlatform:
+    """Where calls are led in place of the engine."""
+
+    url: str
+
+    async def signed_url(self, agent_id: str) -> SignedUrl:
+        return SignedUrl(self.url, datetime.now(UTC) + timedelta(minutes=15))
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    """A platform's socket that a test plays itself."""
+    played = Stage()
+    async with websocket_server(played.play, "127.0.0.1", 0, max_size=2**21) as server:
+        played.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        yield played
+
+
+Staged = Callable[..., Awaitable[tuple[Dreamer, Frame, Socket]]]
+
+
+@pytest.fixture
+async def staged(serve: Serve, sign_in: SignIn, dial: Dial, stage: Stage) -> Staged:
+    """Opens a call that leads to the stage: `staged(limits=…, text_only=…)` gives dreamer, start and socket."""
+
+    async def opened(
+        limits: Limits | None = None, *, text_only: bool = False, **changed: object
+    ) -> tuple[Dreamer, Frame, Socket]:
+        replica = await serve(limits, **changed)
+        replica.relay._platform = StagedPlatform(stage.url)  # type: ignore[assignment]  # All that a call needs of it.
+        dreamer = sign_in(replica)
+        started = await dreamer.start(text_only=text_only)
+        socket = await dial(started["signed_url"])
+        await socket.open(text_only=text_only)
+        await stage.received(1)
+        socket.replica = replica
+        return dreamer, started, socket
+
+    return opened
