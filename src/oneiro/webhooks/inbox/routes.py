@@ -1,0 +1,34 @@
+"""`POST /webhooks/elevenlabs`: at the root, since its address is written into the platform's settings."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Request
+from pydantic import BaseModel
+
+from oneiro.webhooks.inbox.service import PATH, Inbox
+
+router = APIRouter(tags=["platform"])
+
+
+class Received(BaseModel):
+    """A webhook was taken; `new` is false for a repeat."""
+
+    new: bool
+
+
+def _service(request: Request) -> Inbox:
+    service: Inbox = request.app.state.inbox
+    return service
+
+
+Service = Annotated[Inbox, Depends(_service)]
+
+
+@router.post(PATH)
+async def receive_platform_webhook(
+    request: Request,
+    inbox: Service,
+    elevenlabs_signature: Annotated[str | None, Header(description="`t=…,v0=…`")] = None,
+) -> Received:
+    """Take what the voice platform tells after a conversation; signed, and kept once."""
+    return Received(new=await inbox.receive(elevenlabs_signature, await request.body()))
