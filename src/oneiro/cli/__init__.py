@@ -13,6 +13,7 @@ COMMANDS = {
     "up": "Run everything here: database, interpreters, API; without a key, the engine too.",
     "talk": "Tell a dream to an interpreter, in the terminal or through a pipe.",
     "serve": "Run the API for production, on a database and a platform that you name.",
+    "worker": "Run what goes on behind the requests, in a process of its own.",
     "migrate": "Bring the database to this version's schema.",
     "doctor": "Look at the surroundings and say what is missing.",
     "interpreters": "Keep interpreters as files: list, export, diff, apply, preview, roll back, retire.",

@@ -7,7 +7,7 @@ from typing import Annotated
 import psycopg
 import typer
 
-from oneiro.app import Surroundings, create_app
+from oneiro.app import CALLS, ROUTERS, Surroundings, create_app
 from oneiro.cli.listen import bind, listening
 from oneiro.database.migrate import pending
 from oneiro.errors import SetupError
@@ -21,14 +21,17 @@ app = typer.Typer()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. [127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on. [8400]")] = None,
+    relay: Annotated[bool, typer.Option("--relay", help="Serve calls alone, beside other processes' API.")] = False,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="Leave events and jobs to `oneiro worker`.")] = False,
 ) -> None:
     """Run the API on the database and the platform that the settings name."""
-    settings = _required(load_settings(host=host, port=port))
+    settings = required(load_settings(host=host, port=port))
     configure_logs(settings.log_format)
-    asyncio.run(_serve(settings))
+    asyncio.run(_serve(settings, relay=relay, worker=not (relay or no_worker)))
 
 
-def _required(settings: Settings) -> Settings:
+def required(settings: Settings) -> Settings:
+    """The settings; raises `SetupError` naming every one that production needs and that is missing."""
     missing = [
         name
         for name, given in (
@@ -43,20 +46,23 @@ def _required(settings: Settings) -> Settings:
     return settings
 
 
-async def _serve(settings: Settings) -> None:
-    assert settings.database_url is not None
+async def _serve(settings: Settings, *, relay: bool, worker: bool) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await _look_at_database(settings)
+    await look_at_database(settings)
     sock = bind(settings.host, settings.port, what="the API")
-    app = create_app(settings, Surroundings(simulated=settings.elevenlabs_base_url is not None))
-    async with listening(app, sock, grace=settings.drain_seconds) as served:
+    around = Surroundings(simulated=settings.elevenlabs_base_url is not None)
+    app = create_app(settings, around, worker=worker, routers=CALLS if relay else ROUTERS)
+    async with listening(app, sock, grace=5) as served:
         typer.echo(f"Oneiro listens on {served.url}")
         await stop.wait()
+        app.state.stopping.set()
+        await app.state.relay.drain(settings.drain_seconds)
 
 
-async def _look_at_database(settings: Settings) -> None:
+async def look_at_database(settings: Settings) -> None:
+    """Raise `SetupError` when the database cannot be reached or, seen as its owner, lacks migrations."""
     assert settings.database_url is not None
     try:
         url = settings.database_url.get_secret_value()

@@ -1,7 +1,7 @@
 """Connections and transactions: as a dreamer (row-level security decides) or as the service."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -34,10 +34,19 @@ class Database:
 
     The login role has no rights: each transaction sets `authenticated` with the dreamer's claims, or
     `service_role`, for itself alone (`SET LOCAL` by `set_config`), so that a forgotten role can read nothing.
+    `committed` is told of each connection whose transaction was just committed.
     """
 
-    def __init__(self, url: str, *, max_size: int = 16, timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        max_size: int = 16,
+        timeout: float = 5.0,
+        committed: Callable[[Connection], None] = lambda _conn: None,
+    ) -> None:
         self._max_size = max_size
+        self._committed = committed
         self._pool = AsyncConnectionPool(
             url,
             min_size=1,
@@ -78,6 +87,7 @@ class Database:
         try:
             yield conn
             await conn.execute("COMMIT")
+            self._committed(conn)
         except psycopg.OperationalError:
             raise DatabaseUnavailable from None
         finally:

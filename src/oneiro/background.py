@@ -1,0 +1,81 @@
+"""What goes on behind the requests: positions for events, their consumers, jobs, and the tail of this process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from oneiro.conversations.wrapup.service import summarise_ended
+from oneiro.events.consumers import Consumer, Consumers, Emitter
+from oneiro.events.loops import running
+from oneiro.events.models import Filter
+from oneiro.events.sequencer import Sequencer
+from oneiro.events.tail import Lagged
+from oneiro.interpreters.agents import jobs as agents
+from oneiro.jobs import upkeep
+from oneiro.jobs.models import JobFunction, Periodic
+from oneiro.jobs.runner import Runner
+from oneiro.parts import Parts
+
+
+async def _sweep(parts: Parts, _payload: Mapping[str, Any]) -> None:
+    await parts.sweeper.sweep()
+
+
+CONSUMERS: tuple[Consumer | Emitter, ...] = (
+    Consumer("summaries", ("conversation.ended", "conversation.timed_out"), summarise_ended),
+)
+CONSUMER_NAMES = tuple(consumer.name for consumer in CONSUMERS)
+JOBS: Mapping[str, JobFunction[Parts]] = {"conversations.sweep": _sweep, **upkeep.FUNCTIONS, **agents.FUNCTIONS}
+
+
+def periodic(parts: Parts) -> tuple[Periodic, ...]:
+    """The jobs that come again and again."""
+    sweep = Periodic("conversations.sweep", every=float(parts.settings.sweep_seconds))
+    return (sweep, *upkeep.PERIODIC, *agents.PERIODIC)
+
+
+class CardRefresh:
+    """Has the cards of this process read again as soon as an interpreter changes anywhere."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def run(self) -> None:
+        """Follow the tail until cancelled."""
+        wanted = Filter(types=frozenset({"interpreter.activated", "interpreter.rolled_back", "interpreter.retired"}))
+        while True:
+            with self._parts.tail.subscribe(wanted) as changes:
+                try:
+                    async for _ in changes:
+                        self._parts.cards.refresh()
+                except Lagged:
+                    self._parts.cards.refresh()
+
+
+@asynccontextmanager
+async def listening(parts: Parts) -> AsyncIterator[None]:
+    """What every process that serves needs: the bell, the tail, and what follows it."""
+    async with running(parts.bell, parts.tail, CardRefresh(parts)):
+        try:
+            yield
+        finally:
+            parts.tail.close()
+
+
+@asynccontextmanager
+async def working(parts: Parts) -> AsyncIterator[None]:
+    """What at least one process must do: stamp events, run their consumers and the jobs."""
+    runner = Runner(parts.database, parts.bell, parts, JOBS, periodic=periodic(parts))
+    consumers = Consumers(parts.database, parts.bell, CONSUMERS)
+    async with running(Sequencer(parts.database, parts.bell), *consumers.loops, runner):
+        try:
+            yield
+        finally:
+            await runner.drain(parts.settings.drain_seconds)
+
+
+async def work(parts: Parts, stop: asyncio.Event) -> None:
+    """Be a worker until `stop` is set."""
+    async with parts.open(), running(parts.bell), working(parts):
+        await stop.wait()

@@ -1,0 +1,31 @@
+"""`oneiro worker`: what goes on behind the requests, in a process of its own."""
+
+import asyncio
+import signal
+
+import typer
+
+from oneiro.background import CONSUMER_NAMES, work
+from oneiro.cli.serve import look_at_database, required
+from oneiro.logs import configure_logs
+from oneiro.parts import make_parts
+from oneiro.settings import Settings, load_settings
+
+app = typer.Typer()
+
+
+@app.command()
+def worker() -> None:
+    """Stamp events, run their consumers and the jobs; beside `serve --no-worker`, as many as you like."""
+    settings = required(load_settings())
+    configure_logs(settings.log_format)
+    asyncio.run(_work(settings))
+
+
+async def _work(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await look_at_database(settings)
+    typer.echo("The worker is at work.")
+    await work(make_parts(settings, consumers=CONSUMER_NAMES), stop)

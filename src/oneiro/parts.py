@@ -1,0 +1,166 @@
+"""Every part of a process, made once from the settings; the app and the worker are put together from these."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from oneiro.auth import KeySet, SharedSecret, Tokens
+from oneiro.breaker import CircuitBreaker
+from oneiro.conversations.ingest.service import Ingest
+from oneiro.conversations.relayed.service import Relayed
+from oneiro.conversations.resume import Resumes
+from oneiro.conversations.service import Conversations
+from oneiro.conversations.start import Starts
+from oneiro.conversations.sweep.service import Sweeper
+from oneiro.database.pool import Database
+from oneiro.dreamers.service import Dreamers
+from oneiro.dreams.service import Dreams
+from oneiro.errors import SetupError
+from oneiro.events.bell import Bell
+from oneiro.events.service import Events
+from oneiro.events.stream import Streams
+from oneiro.events.tail import Tail
+from oneiro.interpreters.agents.service import Agents
+from oneiro.interpreters.cards import Cards
+from oneiro.interpreters.experiments.service import Experiments
+from oneiro.interpreters.overview.service import PlatformOverview
+from oneiro.interpreters.publishing.service import Publishing
+from oneiro.jobs.service import Jobs
+from oneiro.platform.elevenlabs import ElevenLabsPlatform
+from oneiro.relay.service import Relay
+from oneiro.settings import Settings
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a command knows beyond the settings.
+
+    `simulated`: the platform is an engine, and everything says so. `local`: embedded mode, where `POST
+    /v1/dev/session` signs a person on this machine in without a password.
+    """
+
+    simulated: bool = False
+    local: bool = False
+
+
+def utc_now() -> datetime:
+    """The present moment."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a process; routes and jobs find theirs here by name.
+
+    `consumers`: names of the durable consumers, whichever process runs them.
+    """
+
+    settings: Settings
+    surroundings: Surroundings
+    clock: Clock
+    database: Database
+    bell: Bell
+    tail: Tail
+    keys: SharedSecret | KeySet
+    tokens: Tokens
+    breakers: tuple[CircuitBreaker, ...]
+    platform: ElevenLabsPlatform
+    dreamers: Dreamers
+    dreams: Dreams
+    cards: Cards
+    agents: Agents
+    publishing: Publishing
+    experiments: Experiments
+    platform_overview: PlatformOverview
+    starts: Starts
+    resumes: Resumes
+    ingest: Ingest
+    conversations: Conversations
+    sweeper: Sweeper
+    relay: Relay
+    events: Events
+    streams: Streams
+    jobs: Jobs
+    consumers: tuple[str, ...]
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Open the connections of the parts, and close them at the end."""
+        await self.database.open()
+        try:
+            yield
+        finally:
+            await self.platform.close()
+            if isinstance(self.keys, KeySet):
+                await self.keys.close()
+            await self.database.close()
+
+
+def make_parts(
+    settings: Settings,
+    surroundings: Surroundings | None = None,
+    *,
+    consumers: tuple[str, ...] = (),
+    clock: Clock = utc_now,
+) -> Parts:
+    """The parts of a process; raises `SetupError` when a setting they cannot do without is missing."""
+    around = surroundings or Surroundings()
+    if settings.database_url is None or settings.elevenlabs_api_key is None:
+        raise SetupError("set ONEIRO_DATABASE_URL and ELEVENLABS_API_KEY (or try Oneiro with: oneiro up)")
+    url = settings.database_url.get_secret_value()
+    bell = Bell(url)
+    db = Database(url, committed=bell.committed)
+    tail = Tail(db, bell)
+    keys = _keys(settings)
+    breakers = CircuitBreaker("conversations"), CircuitBreaker("agents")
+    platform = ElevenLabsPlatform(
+        settings.elevenlabs_api_key.get_secret_value(),
+        base_url=settings.elevenlabs_base_url,
+        conversations=breakers[0],
+        provisioning=breakers[1],
+        clock=clock,
+    )
+    agents = Agents(db, platform, settings=settings, clock=clock)
+    publishing = Publishing(db, agents, languages=settings.languages, models=settings.models, clock=clock)
+    simulated = around.simulated
+    return Parts(
+        settings=settings,
+        surroundings=around,
+        clock=clock,
+        database=db,
+        bell=bell,
+        tail=tail,
+        keys=keys,
+        tokens=Tokens(keys, audience=settings.jwt_audience, issuer=settings.jwt_issuer),
+        breakers=breakers,
+        platform=platform,
+        dreamers=Dreamers(db, languages=settings.languages, clock=clock),
+        dreams=Dreams(db),
+        cards=Cards(db, clock=clock),
+        agents=agents,
+        publishing=publishing,
+        experiments=Experiments(db, publishing, languages=settings.languages, clock=clock),
+        platform_overview=PlatformOverview(db, breakers, slots=settings.max_concurrent_calls, clock=clock),
+        starts=Starts(db, platform, agents, settings=settings, simulated=simulated, clock=clock),
+        resumes=Resumes(db, platform, agents, settings=settings, simulated=simulated, clock=clock),
+        ingest=Ingest(db, settings=settings, clock=clock),
+        conversations=Conversations(db, settings=settings, clock=clock),
+        sweeper=Sweeper(db, settings=settings, clock=clock),
+        relay=Relay(Relayed(db, settings=settings, owner=uuid4().hex, clock=clock), platform, agents, clock=clock),
+        events=Events(db),
+        streams=Streams(db, tail, clock=clock),
+        jobs=Jobs(db),
+        consumers=consumers,
+    )
+
+
+def _keys(settings: Settings) -> SharedSecret | KeySet:
+    if settings.jwks_url:
+        return KeySet(settings.jwks_url)
+    if settings.jwt_secret is None:
+        raise SetupError("set ONEIRO_JWT_SECRET or ONEIRO_JWKS_URL, so that tokens can be checked")
+    return SharedSecret(settings.jwt_secret.get_secret_value())
