@@ -282,6 +282,27 @@ async def test_what_a_stopping_process_interrupts_is_resumed_or_ends_as_shutdown
     assert "timed_out" not in await types(look)
 
 
+async def test_a_call_whose_relay_died_ends_when_nobody_resumed_it_in_time(
+    app: FastAPI, dreamer: httpx.AsyncClient, clock: Any, change: Change, look: Look
+) -> None:
+    dead, alive = await started(dreamer), await started(dreamer)
+    await change("UPDATE conversations SET transport = 'relay', connection_count = 1")
+    await change("UPDATE conversation_slots SET owner = 'a replica'")
+    before = clock()
+
+    clock.advance(PAUSE + 30)
+    early = await app.state.sweeper.sweep()
+    clock.advance(60)
+    await change("UPDATE conversation_slots SET leased_until = %s WHERE conversation_id = %s", clock(), alive)
+    late = await app.state.sweeper.sweep()
+
+    assert (early.abandoned, late.abandoned) == (0, 1)
+    ended = (await dreamer.get(f"/conversations/{dead}")).json()
+    assert (ended["end_reason"], ended["ended_at"] <= before.isoformat()) == ("timeout", True)
+    assert (await dreamer.get(f"/conversations/{alive}")).json()["status"] == "active"
+    assert (await types(look))[-2:] == ["ended", "timed_out"]
+
+
 async def test_the_service_ends_anybodys_conversation_once(
     app: FastAPI, dreamer: httpx.AsyncClient, look: Look
 ) -> None:

@@ -21,6 +21,7 @@ class Swept:
     idle: int = 0
     paused: int = 0
     shut_down: int = 0
+    abandoned: int = 0
     wrapped_up: int = 0
 
 
@@ -34,7 +35,7 @@ class Sweeper:
         self._clock = clock
 
     async def sweep(self) -> Swept:
-        """End what is idle, paused for too long or never connected, then sum up what nobody has summed up yet."""
+        """End what is idle, abandoned, paused for too long or never connected; sum up what nobody has summed up yet."""
         now, swept = self._clock(), Swept()
         deadlines = store.Deadlines(now=now, idle=now - self._idle, paused=now - self._pause)
         more = True
@@ -45,7 +46,7 @@ class Sweeper:
                 setattr(swept, verdict, getattr(swept, verdict) + count)
             more = sum(ended.values()) == _AT_ONCE
         async with self._db.as_service() as conn:
-            await store.free_lapsed(conn, now)
+            await store.free_lapsed(conn, min(deadlines.idle, deadlines.paused))
         swept.wrapped_up = await wrap_up_waiting(self._db, now)
         return swept
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from oneiro.database.pool import Connection
 from oneiro.events import bell
 
-Verdict = Literal["lapsed", "idle", "paused", "shut_down"]
+Verdict = Literal["lapsed", "idle", "paused", "shut_down", "abandoned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ async def end_overdue(conn: Connection, deadlines: Deadlines, limit: int) -> dic
     """End conversations that are overdue, with their events; how many of each kind.
 
     Those that somebody works on just now are passed over: they show life, or the next sweep finds them. Rows without
-    a release are a host application's. A conversation ended with its last sign of life, or with its pause.
+    a release are a host application's. A conversation ended with its last sign of life, or with its pause. One whose
+    relay died is abandoned: nobody has renewed its slot, and nobody has resumed it, for as long as a pause may last.
     """
     cursor = await conn.execute(
         """
@@ -34,7 +35,8 @@ async def end_overdue(conn: Connection, deadlines: Deadlines, limit: int) -> dic
                        WHEN c.status = 'initializing' OR (
                            c.connection_count = 0 AND c.message_count = 0 AND c.expires_at < %(now)s
                        ) THEN 'lapsed'
-                       WHEN c.paused_at IS NULL THEN 'idle'
+                       WHEN c.paused_at IS NULL AND c.last_activity_at < %(idle)s THEN 'idle'
+                       WHEN c.paused_at IS NULL THEN 'abandoned'
                        WHEN EXISTS (
                            SELECT FROM conversation_sessions AS s
                            WHERE s.conversation_id = c.id AND s.session_metadata @> '{"shutdown": true}'
@@ -49,6 +51,11 @@ async def end_overdue(conn: Connection, deadlines: Deadlines, limit: int) -> dic
                   WHEN c.paused_at IS NOT NULL THEN c.paused_at < %(paused)s
                   ELSE c.last_activity_at < %(idle)s
                        OR (c.connection_count = 0 AND c.message_count = 0 AND c.expires_at < %(now)s)
+                       OR (c.transport = 'relay' AND c.connection_count > 0 AND c.last_activity_at < %(paused)s
+                           AND NOT EXISTS (
+                               SELECT FROM conversation_slots AS slot
+                               WHERE slot.conversation_id = c.id AND slot.leased_until > %(paused)s
+                           ))
               END
             ORDER BY c.last_activity_at
             LIMIT %(limit)s
@@ -62,6 +69,7 @@ async def end_overdue(conn: Connection, deadlines: Deadlines, limit: int) -> dic
                 started_at = CASE due.verdict WHEN 'lapsed' THEN NULL ELSE c.started_at END,
                 ended_at = CASE due.verdict
                     WHEN 'lapsed' THEN %(now)s WHEN 'idle' THEN greatest(c.last_activity_at, c.started_at)
+                    WHEN 'abandoned' THEN greatest(c.last_activity_at, c.started_at)
                     ELSE due.paused_at END,
                 paused_at = NULL
             FROM due
@@ -103,9 +111,9 @@ async def end_overdue(conn: Connection, deadlines: Deadlines, limit: int) -> dic
     return found
 
 
-async def free_lapsed(conn: Connection, now: datetime) -> None:
-    """Drop leases that have lapsed; they count for nothing already."""
-    await conn.execute("DELETE FROM conversation_slots WHERE leased_until <= %s", (now,))
+async def free_lapsed(conn: Connection, before: datetime) -> None:
+    """Drop leases that lapsed long ago; they count for nothing since then."""
+    await conn.execute("DELETE FROM conversation_slots WHERE leased_until <= %s", (before,))
 
 
 async def interrupt(conn: Connection, conversation_ids: list[UUID], now: datetime) -> int:

@@ -1,0 +1,142 @@
+"""Summaries by a language model: a real endpoint on loopback that answers as scripted."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from oneiro.conversations.wrapup.llm import Unsummarised, summarise_by_llm
+from oneiro.settings import Settings
+
+Look = Callable[..., Awaitable[list[dict[str, Any]]]]
+
+DREAM = "I dreamt that a marzipan heron folded the lake into envelopes."
+WORDS = "She told of a heron and a folded lake, and was calm."
+
+
+class Endpoint:
+    """Answers every question with `body`, and keeps what it was asked."""
+
+    def __init__(self, body: Any, status: int = 200) -> None:
+        self.body, self.status = body, status
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+
+    async def take(self, request: Request) -> Response:
+        self.asked.append(await request.json())
+        self.keys.append(request.headers.get("authorization"))
+        return JSONResponse(self.body, status_code=self.status)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        app = Starlette(routes=[Route("/v1/chat/completions", self.take, methods=["POST"])])
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
+        serving = asyncio.create_task(server.serve())
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it.
+            await asyncio.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1/"
+        finally:
+            server.should_exit = True
+            await serving
+
+
+def said(content: str) -> dict[str, Any]:
+    return {"choices": [{"message": {"content": content}}]}
+
+
+async def ended(client: httpx.AsyncClient, *lines: str, **end: str) -> UUID:
+    conversation_id = (await client.post("/conversations", json={"interpreter_id": "carl"})).json()["conversation_id"]
+    messages = [{"event_id": str(place), "sender": "user", "content": line} for place, line in enumerate(lines)]
+    if messages:
+        await client.post(f"/conversations/{conversation_id}/messages", json={"messages": messages})
+    await client.post(f"/conversations/{conversation_id}/end", json=end or None)
+    return UUID(conversation_id)
+
+
+async def summarise(app: FastAPI, settings: Settings, endpoint: Endpoint, conversation_id: UUID) -> bool:
+    async with endpoint.running() as url, httpx.AsyncClient() as client:
+        configured = settings.model_copy(update={"llm_base_url": url, "llm_api_key": SecretStr("a key")})
+        return await summarise_by_llm(app.state.database, client, configured, conversation_id)
+
+
+async def test_the_models_summary_replaces_ours_once(
+    app: FastAPI, settings: Settings, dreamer: httpx.AsyncClient
+) -> None:
+    conversation_id = await ended(dreamer, DREAM)
+    endpoint = Endpoint(said(f"  {WORDS}\x00 "))
+
+    first = await summarise(app, settings, endpoint, conversation_id)
+    again = await summarise(app, settings, endpoint, conversation_id)
+
+    assert (first, again) == (True, False)
+    assert (await dreamer.get(f"/conversations/{conversation_id}")).json()["summary"] == WORDS
+    assert (len(endpoint.asked), endpoint.keys) == (1, ["Bearer a key"])
+    assert endpoint.asked[0]["messages"][1] == {"role": "user", "content": f"Dreamer: {DREAM}"}
+    assert "Carl" in endpoint.asked[0]["messages"][0]["content"]
+
+
+async def test_a_summary_that_the_client_gave_stays(
+    app: FastAPI, settings: Settings, dreamer: httpx.AsyncClient
+) -> None:
+    conversation_id = await ended(dreamer, DREAM, summary="Mine.")
+    endpoint = Endpoint(said(WORDS))
+
+    assert not await summarise(app, settings, endpoint, conversation_id)
+    assert endpoint.asked == []
+
+
+async def test_nothing_is_asked_where_nothing_was_told(
+    app: FastAPI, settings: Settings, dreamer: httpx.AsyncClient
+) -> None:
+    endpoint = Endpoint(said(WORDS))
+
+    assert not await summarise(app, settings, endpoint, await ended(dreamer))
+    assert endpoint.asked == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 200),
+        (said(""), 200),
+        (said("x" * 6000), 200),
+        ({"choices": []}, 200),
+        ([], 200),
+        ({"error": {"message": f"cannot read: {DREAM}"}}, 400),
+        ({}, 503),
+    ],
+)
+async def test_a_model_that_fails_leaves_our_summary_and_repeats_no_words(
+    app: FastAPI, settings: Settings, dreamer: httpx.AsyncClient, body: Any, status: int
+) -> None:
+    conversation_id = await ended(dreamer, DREAM)
+    ours = (await dreamer.get(f"/conversations/{conversation_id}")).json()["summary"]
+
+    with pytest.raises(Unsummarised) as failed:
+        await summarise(app, settings, Endpoint(body, status), conversation_id)
+
+    assert failed.value.retryable
+    assert "marzipan" not in str(failed.value)
+    assert failed.value.__cause__ is None
+    assert (await dreamer.get(f"/conversations/{conversation_id}")).json()["summary"] == ours
+
+
+async def test_without_an_endpoint_there_is_nothing_to_do(
+    app: FastAPI, settings: Settings, dreamer: httpx.AsyncClient
+) -> None:
+    conversation_id = await ended(dreamer, DREAM)
+
+    async with httpx.AsyncClient() as client:
+        assert not await summarise_by_llm(app.state.database, client, settings, conversation_id)
