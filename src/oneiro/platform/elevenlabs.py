@@ -22,12 +22,14 @@ from elevenlabs.core.request_options import RequestOptions
 from elevenlabs.text_to_voice.client import AsyncTextToVoiceClient
 from elevenlabs.types.voice_settings import VoiceSettings
 from elevenlabs.voices.settings.client import AsyncSettingsClient
+from pydantic import BaseModel
 
 from oneiro.breaker import CircuitBreaker
 from oneiro.errors import OneiroError, SetupError
 from oneiro.platform.errors import PlatformLacks, PlatformUnavailable
 from oneiro.platform.faults import fault_of
-from oneiro.platform.port import AgentSpec, SignedUrl, VoiceTuning
+from oneiro.platform.held import entry, read
+from oneiro.platform.port import AgentSpec, HeldConversation, HeldPage, SignedUrl, VoiceTuning
 from oneiro.platform.translate import conversation_config, differences, platform_settings, tags
 
 Answer = TypeVar("Answer")
@@ -174,6 +176,46 @@ class ElevenLabsPlatform:
             lambda options: self._voice_settings.update(voice_id, request=settings, request_options=options),
         )
 
+    async def list_conversations(self, started_after: datetime, cursor: str | None = None) -> HeldPage:
+        """Conversations of every agent that began after a time, the oldest first."""
+        page = await self._provision(
+            "list_conversations",
+            lambda options: self._conversations.list(
+                call_start_after_unix=int(started_after.timestamp()),
+                sort_direction="asc",
+                page_size=PAGE,
+                cursor=cursor,
+                request_options=options,
+            ),
+        )
+        rows = getattr(page, "conversations", None)
+        if not isinstance(rows, list):
+            raise _unreadable()
+        following = getattr(page, "next_cursor", None) if getattr(page, "has_more", False) else None
+        entries = [entry(_plain(row)) for row in rows]
+        return HeldPage(tuple(each for each in entries if each), following or None)
+
+    async def conversation(self, conversation_id: str) -> HeldConversation:
+        """The platform's account of a conversation, with its transcript."""
+        answer = await self._provision(
+            "read_conversation",
+            lambda options: self._conversations.get(conversation_id, request_options=options),
+        )
+        held = read(_plain(answer))
+        if held is None:
+            raise _unreadable()
+        return held
+
+    async def delete_conversation(self, conversation_id: str) -> None:
+        """Let the platform forget a conversation; one that is gone already is no error."""
+        try:
+            await self._provision(
+                "delete_conversation",
+                lambda options: self._conversations.delete(conversation_id, request_options=options),
+            )
+        except PlatformLacks:
+            return
+
     async def close(self) -> None:
         """Close its connections."""
         await self._http.aclose()
@@ -220,6 +262,11 @@ class ElevenLabsPlatform:
 
 def _unreadable() -> PlatformUnavailable:
     return PlatformUnavailable("The voice platform gave an answer that cannot be read.")
+
+
+def _plain(answer: object) -> object:
+    """An answer as plain data; the SDK builds its models unchecked, so pydantic would warn of odd values."""
+    return answer.model_dump(warnings=False) if isinstance(answer, BaseModel) else answer
 
 
 def _text(answer: object, name: str) -> str:

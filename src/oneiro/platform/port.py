@@ -1,8 +1,9 @@
 """What Oneiro asks of a voice platform, in Oneiro's words; an adapter translates."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,64 @@ class VoiceTuning:
     use_speaker_boost: bool
 
 
+@dataclass(frozen=True, slots=True)
+class HeldLine:
+    """A line of a transcript as the platform has it.
+
+    `original` is what the interpreter was about to say before it was interrupted; `seconds` counts from the
+    conversation's beginning; `event_id` is the number that the line's frame had.
+    """
+
+    sender: Literal["user", "interpreter"]
+    text: str
+    original: str | None
+    seconds: float
+    at: datetime | None
+    interrupted: bool
+    event_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldConversation:
+    """A conversation as the platform gives account of it afterwards.
+
+    `state`: it goes on or is still being looked through (`open`), or it is over. `our_id` is the variable
+    `conversation_id` that we sent. `evaluation` holds results by criterion, without their reasons, which may quote.
+    """
+
+    id: str
+    agent_id: str | None
+    our_id: str | None
+    state: Literal["open", "over"]
+    started_at: datetime | None
+    seconds: int | None
+    cost: float | None
+    termination_reason: str | None
+    error_code: str | None
+    successful: str | None
+    evaluation: Mapping[str, str]
+    language: str | None
+    summary: str | None
+    lines: tuple[HeldLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldEntry:
+    """A conversation in the platform's list."""
+
+    id: str
+    agent_id: str | None
+    started_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPage:
+    """A part of the platform's list, and the cursor of the next one."""
+
+    entries: tuple[HeldEntry, ...]
+    next_cursor: str | None
+
+
 class VoicePlatform(Protocol):
     """The platform's calls that we make.
 
@@ -85,6 +144,15 @@ class VoicePlatform(Protocol):
 
     async def tune_voice(self, voice_id: str, tuning: VoiceTuning) -> None:
         """Set how a voice of ours sounds."""
+
+    async def list_conversations(self, started_after: datetime, cursor: str | None = None) -> HeldPage:
+        """Conversations of every agent that began after a time, the oldest first."""
+
+    async def conversation(self, conversation_id: str) -> HeldConversation:
+        """The platform's account of a conversation, with its transcript."""
+
+    async def delete_conversation(self, conversation_id: str) -> None:
+        """Let the platform forget a conversation; one that is gone already is no error."""
 
     async def close(self) -> None:
         """Close its connections."""
