@@ -4,7 +4,7 @@ import asyncio
 import json
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -393,3 +393,16 @@ async def staged(serve: Serve, sign_in: SignIn, dial: Dial, stage: Stage) -> Sta
         return dreamer, started, socket
 
     return opened
+
+
+@pytest.fixture
+def hold(db_url: str) -> Callable[[str], AbstractAsyncContextManager[None]]:
+    """Keeps everybody else from a conversation's row while a block lasts."""
+
+    @asynccontextmanager
+    async def held(conversation_id: str) -> AsyncIterator[None]:
+        async with await psycopg.AsyncConnection.connect(db_url) as holder:
+            await holder.execute("SELECT 1 FROM conversations WHERE id = %s FOR UPDATE", (conversation_id,))
+            yield
+
+    return held
