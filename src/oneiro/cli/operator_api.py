@@ -3,21 +3,14 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid5
 
 import httpx
 
-from oneiro.app import local_dreamer
-from oneiro.auth import issue_token
-from oneiro.cli.stack import local_secret, local_stack
 from oneiro.errors import SetupError
-from oneiro.settings import Settings, load_settings
 
 TOKEN_VARIABLE = "ONEIRO_TOKEN"  # noqa: S105  # the name of a variable
-TTL = timedelta(minutes=30)
 
 
 class Refused(Exception):
@@ -65,8 +58,10 @@ async def operator_api(url: str | None, token: str | None, data_dir: Path | None
     Raises `SetupError` when an address is given without a token.
     """
     if url is None:
-        settings = load_settings(data_dir=data_dir)
-        async with local_stack(settings, port=0) as stack, _client(stack.api_url, _own_token(settings)) as api:
+        # What runs everything on one machine takes seconds to import; who names an address does not need it.
+        from oneiro.cli.operator_local import local_operator  # noqa: PLC0415  # see above
+
+        async with local_operator(data_dir) as (own, signed), _client(own, signed) as api:
             yield api
         return
     token = token or os.environ.get(TOKEN_VARIABLE)
@@ -82,19 +77,6 @@ async def _client(url: str, token: str) -> AsyncIterator[OperatorApi]:
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(base_url=url.rstrip("/"), timeout=180.0, headers=headers) as client:
         yield OperatorApi(client)
-
-
-def _own_token(settings: Settings) -> str:
-    secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else local_secret(settings.data_dir)
-    return issue_token(
-        secret,
-        user_id=uuid5(local_dreamer(), "operator"),
-        operator=True,
-        ttl=TTL,
-        now=datetime.now(UTC),
-        audience=settings.jwt_audience,
-        issuer=settings.jwt_issuer,
-    )
 
 
 def _problem(answer: httpx.Response) -> dict[str, Any]:

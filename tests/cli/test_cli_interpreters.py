@@ -1,0 +1,198 @@
+"""Interpreters as files, from the command line."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import yaml
+from pydantic import SecretStr
+
+from oneiro.app import Surroundings, create_app
+from oneiro.auth import issue_token
+from oneiro.cli.listen import bind, listening
+from oneiro.database.pool import Database
+from oneiro.engine.app import running
+from oneiro.engine.settings import EngineSettings
+from oneiro.interpreters.seed import load_seeds
+from oneiro.settings import Settings
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+SIGMUND = (Path(__file__).parents[2] / "docs" / "examples" / "sigmund.yaml").read_text(encoding="utf-8")
+SECRET = "a secret of at least thirty-two bytes"
+
+Do = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
+
+
+@pytest.fixture
+async def api_url(service_url: str) -> AsyncIterator[str]:
+    """An Oneiro with Carl and Lakshmi that listens."""
+    database = Database(service_url)
+    await database.open()
+    async with database.as_service() as conn:
+        await load_seeds(conn)
+    await database.close()
+    async with running(EngineSettings(speed=100)) as engine_url:
+        settings = Settings(
+            database_url=SecretStr(service_url),
+            jwt_secret=SecretStr(SECRET),
+            elevenlabs_api_key=SecretStr("a key"),
+            elevenlabs_base_url=engine_url,
+        )
+        sock = bind("127.0.0.1", 0, what="the API")
+        async with listening(create_app(settings, Surroundings(simulated=True)), sock) as api:
+            yield api.url
+        sock.close()
+
+
+def token(*, operator: bool = True) -> str:
+    return issue_token(SECRET, user_id=uuid4(), operator=operator, ttl=timedelta(hours=1), now=datetime.now(UTC))
+
+
+@pytest.fixture
+def do(oneiro: Run, api_url: str) -> Do:
+    """Runs `oneiro interpreters …` on that Oneiro, beside it."""
+
+    async def run(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        variables = {"ONEIRO_TOKEN": token()} | variables
+        return await asyncio.to_thread(oneiro, "interpreters", *args, "--url", api_url, **variables)
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "sigmund.yaml"
+    path.write_text(SIGMUND, encoding="utf-8")
+    return path
+
+
+async def test_a_file_is_applied_once_changed_rolled_back_and_taken_up_again(do: Do, file: Path) -> None:
+    dry = await do("apply", str(file), "--dry-run")
+    assert dry.stdout.endswith("sigmund: would be created\n"), dry.stderr
+    assert (await do("apply", str(file))).stdout == "sigmund: created, release 1 is active\n"
+    assert (await do("apply", str(file))).stdout == "sigmund: unchanged (release 1)\n"
+
+    file.write_text(SIGMUND.replace("Leave pauses.", "Leave long pauses."), encoding="utf-8")
+    changed = await do("diff", str(file))
+    assert changed.returncode == 1
+    assert "prompts.system/manner.template" in changed.stdout
+    assert "+You are courteous and a little old-fashioned, never solemn. Leave long pauses." in changed.stdout
+    assert (await do("apply", str(file), "--note", "slower")).stdout == "sigmund: release 2 is active\n"
+    assert (await do("rollback", "sigmund")).stdout == "sigmund: release 1 is active\n"
+    assert (await do("apply", str(file))).stdout == "sigmund: release 2 is active again\n"
+
+    listed = (await do("releases", "sigmund")).stdout
+    assert "slower" in listed
+    assert (await do("retire", "sigmund")).returncode == 0
+    assert "retired" in (await do("list")).stdout
+    assert (await do("rollback", "sigmund")).stdout == "sigmund: release 2 is active\n"
+
+
+async def test_what_is_exported_is_what_would_be_applied(do: Do, tmp_path: Path) -> None:
+    path = tmp_path / "carl.yaml"
+    assert (await do("export", "carl", "--output", str(path))).returncode == 0
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# yaml-language-server: $schema=")
+    assert yaml.safe_load(text)["id"] == "carl"
+    assert (await do("apply", str(path))).stdout == "carl: unchanged (release 1)\n"
+    shown = (await do("show", "carl")).stdout
+    assert "Dr. Carl Gustav Jung" in shown
+
+
+async def test_a_preview_shows_first_and_last_words_and_the_system_prompt(do: Do, file: Path) -> None:
+    shown = (await do("preview", str(file), "--name", "José", "--last-time", "the stairs")).stdout
+    assert "There you are again, José. We had come as far as the stairs." in shown
+    assert "You are Sigmund, an artificial voice" in shown
+    assert "user_name_safe: José" in shown
+    assert "── opening · " in shown
+
+
+async def test_one_bad_file_among_good_ones_changes_nothing(do: Do, file: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(
+        SIGMUND.replace("id: sigmund", "id: bad").replace("{{ interpreter.name }}", "{{ interpretr.name }}", 1),
+        encoding="utf-8",
+    )
+    line = 1 + SIGMUND[: SIGMUND.index("{{ interpreter.name }}")].count("\n")
+
+    applied = await do("apply", str(file), str(bad))
+
+    assert (applied.returncode, applied.stdout) == (1, "")
+    assert applied.stderr == (
+        f"{bad}:{line}: prompts[0].template (system/default, line 1): "
+        "interpretr is unknown; did you mean interpreter?\n"
+    )
+    assert "sigmund" not in (await do("list")).stdout
+
+
+async def test_somebody_else_is_turned_away_in_one_line(do: Do) -> None:
+    refused = await do("list", ONEIRO_TOKEN=token(operator=False))
+    assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", "This is for operators.\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("id: [", ":2: this is not YAML"),
+        ("a: &a [x, x]\nb: *a\n", ":1: a: anchors and aliases"),
+        ("id: sigmund\nid: freud\n", ":2: id: this key stands here twice"),
+        (SIGMUND.replace("stability: 0.8", "stability: loud"), ":30: voice.stability: must be a number"),
+        (SIGMUND.replace("stability: 0.8", "stability: 8"), ":30: voice.stability: must be at most 1"),
+        (SIGMUND.replace("id: sigmund", "id: Sigmund!"), ":5: id: must be 2 to 31 lower-case letters"),
+    ],
+)
+def test_a_faulty_file_is_told_with_line_and_field_before_anything_is_started(
+    oneiro: Run, tmp_path: Path, text: str, said: str
+) -> None:
+    path = tmp_path / "faulty.yaml"
+    path.write_text(text, encoding="utf-8")
+
+    run = oneiro("interpreters", "apply", str(path))
+
+    assert (run.returncode, run.stdout) == (1, "")
+    assert f"{path}{said}" in run.stderr
+
+
+def test_an_address_without_a_token_is_refused_in_one_line(oneiro: Run) -> None:
+    run = oneiro("interpreters", "list", "--url", "http://127.0.0.1:9")
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1)
+    assert "--token" in run.stderr
+
+
+def test_an_address_where_nobody_is_is_told_in_one_line(oneiro: Run) -> None:
+    run = oneiro("interpreters", "list", "--url", "http://127.0.0.1:9", "--token", "t")
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1)
+    assert "cannot be reached" in run.stderr
+
+
+@pytest.fixture
+def up(environment: dict[str, str], tmp_path: Path) -> Iterator[None]:
+    """`oneiro up` on the test's data directory."""
+    command = [sys.executable, "-m", "oneiro", "up", "--port", "0"]
+    with subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "Ctrl-C" in line:
+                break
+        yield
+        os.kill(process.pid, signal.SIGINT)
+        process.communicate(timeout=30)
+
+
+@pytest.mark.usefixtures("up")
+def test_without_an_address_the_running_one_of_this_machine_is_used(oneiro: Run, file: Path) -> None:
+    assert oneiro("interpreters", "apply", str(file)).stdout == "sigmund: created, release 1 is active\n"
+    listed = oneiro("interpreters", "list").stdout.splitlines()
+    assert [line.split()[0] for line in listed] == ["id", "carl", "lakshmi", "sigmund"]
+
+
+def test_without_a_running_one_the_command_runs_it_itself(oneiro: Run) -> None:
+    listed = oneiro("interpreters", "list")
+    assert "lakshmi" in listed.stdout, listed.stderr
