@@ -28,7 +28,7 @@ async def snapshot(conn: Connection, slots: int, now: datetime) -> Snapshot:
                       WHERE c.consumer <> 'sequencer') AS l),
                (SELECT count(*) FROM conversation_sessions
                 WHERE reconciled_at IS NULL AND session_end_time < %(due)s
-                  AND (elevenlabs_conversation_id IS NOT NULL OR connected_at IS NOT NULL))
+                  AND (elevenlabs_conversation_id IS NOT NULL OR (connected_at IS NOT NULL AND NOT degraded)))
         """,
         {"now": now, "due": now - GRACE},
     )
