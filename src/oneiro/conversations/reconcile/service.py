@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 import structlog
@@ -14,7 +14,7 @@ from oneiro.database.pool import Connection, Database
 from oneiro.jobs.queue import enqueue
 from oneiro.platform.errors import PlatformLacks, PlatformRefused
 from oneiro.platform.held import read
-from oneiro.platform.port import HeldConversation, VoicePlatform
+from oneiro.platform.port import HeldConversation, HeldPage
 from oneiro.webhooks.inbox import store as inbox
 from oneiro.webhooks.inbox.service import HANDLE
 
@@ -33,10 +33,20 @@ PER_RUN: Final = 100
 MOST_PAGES: Final = 20
 
 
+class Accounts(Protocol):
+    """What a `VoicePlatform` is asked here."""
+
+    async def list_conversations(self, started_after: datetime, cursor: str | None = None) -> HeldPage:
+        """Conversations that began after a time, the oldest first."""
+
+    async def conversation(self, conversation_id: str) -> HeldConversation:
+        """The account of one."""
+
+
 class Reconciler:
     """Has every session accounted for once; whatever comes twice changes nothing."""
 
-    def __init__(self, db: Database, platform: VoicePlatform, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, db: Database, platform: Accounts, *, clock: Callable[[], datetime]) -> None:
         self._db, self._platform, self._clock = db, platform, clock
 
     async def handle(self, inbox_id: UUID) -> None:
