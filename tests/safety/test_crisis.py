@@ -28,6 +28,11 @@ ACTIVE = {
     "after a dream": "I dreamt of the sea but honestly I am going to kill myself after work",
     "wish and means": "I don't want to be here any more, the pills are beside my bed",
     "wish and tonight": "I want to die tonight",
+    "slip of the pen": "im suicidle again",
+    "farewell by a deed": "I found a good home for my dogs so I am free to go",
+    "voice": "the voice tells me to jump",
+    "someone else, no word of death": "my son left a note and he is not answering his phone",
+    "after waking in hospital": "I took all my pills and woke up in hospital",
     "unpunctuated": "so i had this dream about a house and when i woke up i took all my pills",
 }
 PASSIVE = {
@@ -41,6 +46,9 @@ PASSIVE = {
     "rather dream": "I would rather stay in the dream than be alive",
     "abuse as a child": "my uncle used to touch me when I was seven",
     "after waking": "when I woke up I was disappointed that I was still alive",
+    "accident": "I hope the plane crashes",
+    "unmissed": "nobody would miss me",
+    "no future": "I see no tomorrow",
     "long ago": "I tried to kill myself when I was nineteen",
 }
 DREAM = {
@@ -60,6 +68,11 @@ CALM = {
     "film": "in the movie he kills himself",
     "grief": "My grandfather died last year and I miss him",
     "medicine": "I took my pills this morning like always",
+    "trade": "I'm a nurse and a patient died on my shift",
+    "holiday": "I won't be here next week, I'm on holiday",
+    "a walk": "I walked over the bridge to the market",
+    "enough of work": "I'm so done with this essay",
+    "mourning": "I lost my best friend to suicide",
     "commute": "I'm on the bridge to work every day",
     "healed": "I tried to kill myself ten years ago and I am fine now",
 }
@@ -180,5 +193,5 @@ def test_an_ordinary_turn_of_2000_characters_is_fast() -> None:
     dream = "I walked by the lake and my mother was there, and I wanted to swim but the water was cold and dark. "
     turn = (dream * 20)[:2000]
     assess(turn)
-    # The aim is 1 ms (0.6 ms measured); the bound leaves room for a busy machine.
+    # The aim is 1 ms (0.6 ms measured here, up to 2 ms for varied speech); the bound leaves room for a busy machine.
     assert _seconds(turn) < 0.005

@@ -6,14 +6,25 @@ In doubt between two tiers the higher one holds for waking speech. See docs/why/
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
-from oneiro.safety.words import BOUNDARY, Index, Span, Vocabulary, pattern, tokens, vocabulary
+from oneiro.safety.words import (
+    BOUNDARY,
+    Index,
+    Pattern,
+    Places,
+    Span,
+    Vocabulary,
+    patterns,
+    positions,
+    tokens,
+    vocabulary,
+)
 
 
 class Tier(StrEnum):
@@ -43,16 +54,52 @@ class Frame(Enum):
 _AWAKE = (Frame.open, Frame.waking)
 _NEAR = 25
 _HISTORY = 10
-_NOW = frozenset({"im", "ive", "ill", "want", "going", "now", "again", "still", "tonight", "today", "cant", "wish"})
+_NOW = frozenset(
+    {"im", "ive", "ill", "want", "wanna", "gonna", "going", "now", "again", "still", "tonight", "today", "cant", "wish"}
+)
 _NONE_OF = frozenset({"intention", "intentions", "plan", "plans", "desire", "thoughts", "urge", "wish", "way"})
 _NOT = frozenset({"not", "without", "isnt", "arent", "wasnt", "wouldnt"})
 _DONT = frozenset({"dont", "didnt", "havent", "doesnt"})
-_MEANT = frozenset({"want", "plan", "mean", "have", "feel", "intend", "had", "think"})
+_TURNS = frozenset({BOUNDARY, "but", "i", "im", "ive", "id", "ill"})
+_MEANT = frozenset({"want", "wanna", "plan", "mean", "have", "feel", "intend", "had", "think", "thought", "been"})
+_OUTSIDE = frozenset(
+    {"woke", "awake", "not", "isnt", "wasnt", "aside", "apart", "outside", "forget", "from", "since", "after", "unlike"}
+)
+_BEDS = frozenset({"hospital", "bed", "floor", "bathroom", "icu", "clinic", "ambulance", "own", "ward", "er", "vomit"})
 _COMMENT = frozenset({"think", "guess", "know", "dont", "remember", "believe", "see", "mean", "keep", "can"})
+_SPOKE = frozenset({"said", "says", "sings", "screamed", "shouted", "whispered", "yelled", "scream", "whisper"})
 _NARRATES = frozenset({"im", "theres", "hes", "shes", "theyre", "its"})
 _PRESENT = frozenset(
-    {"want", "need", "cant", "feel", "hate", "wish", "hope", "just", "really", "plan", "promise", "still", "have", "am"}
-    | {"swear", "sometimes", "kind", "almost", "always", "actually", "wonder", "wont", "hoped", "wished", "wouldnt"}
+    {
+        "want",
+        "wanna",
+        "need",
+        "cant",
+        "feel",
+        "hate",
+        "wish",
+        "hope",
+        "just",
+        "really",
+        "plan",
+        "promise",
+        "still",
+        "am",
+    }
+    | {
+        "have",
+        "swear",
+        "sometimes",
+        "kind",
+        "almost",
+        "always",
+        "actually",
+        "wonder",
+        "wont",
+        "hoped",
+        "wished",
+        "wouldnt",
+    }
 )
 
 
@@ -64,6 +111,7 @@ class Meaning:
     tier: Tier
     negation: bool
     everywhere: bool
+    urgent: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,29 +157,30 @@ def findings(text: str) -> list[Finding]:
     """All rules that hold, for tests and for those who change the rules."""
     rules = _rules()
     words = _without_idioms(tokens(text, rules.vocabulary), rules)
-    worlds = _worlds(words, rules)
+    where = positions(words)
+    worlds = _worlds(words, rules, where)
     dreamt = Frame.dream in worlds or "woke" in words
-    past = [span.start for span, _ in rules.past.find(words)]
-    healed = any(True for _ in rules.healed.find(words))
+    past = [span.start for span, _ in rules.past.find(words, where)]
+    healed = any(True for _ in rules.healed.find(words, where))
     found = []
-    for span, meaning in rules.meanings.find(words):
+    for span, meaning in rules.meanings.find(words, where):
         if meaning.negation and _denied(span, words, rules.negators):
             continue
-        world = Frame.waking if meaning.everywhere else worlds[span.end - 1]
+        world = Frame.waking if meaning.everywhere else worlds[_last_word(span, words)]
         tier = _tier(meaning.tier, world, dreamt=dreamt)
         if tier.rank >= Tier.passive_ideation.rank and _long_ago(span, words, past):
             tier = Tier.none if healed else Tier.passive_ideation
-        elif tier is Tier.passive_ideation and _urgent(span, words, worlds, rules.means):
+        elif tier is Tier.passive_ideation and meaning.urgent and _urgent(span, words, worlds, rules.means):
             tier = Tier.active_danger
         found.append(Finding(meaning.family, tier))
-    return [*found, *_combined(words, worlds, rules)]
+    return [*found, *_combined(words, worlds, rules, where)]
 
 
-def _combined(words: Sequence[str], worlds: Sequence[Frame], rules: Rules) -> Iterator[Finding]:
+def _combined(words: Sequence[str], worlds: Sequence[Frame], rules: Rules, where: Places) -> Iterator[Finding]:
     """Two concepts near each other in the waking world, such as a means and a farewell."""
     seen = sorted(
         (span.start, name)
-        for span, name in rules.concepts.find(words)
+        for span, name in rules.concepts.find(words, where)
         if all(world in _AWAKE for world in worlds[span.start : span.end])
     )
     for index, (at, name) in enumerate(seen):
@@ -139,6 +188,12 @@ def _combined(words: Sequence[str], worlds: Sequence[Frame], rules: Rules) -> It
             tier = rules.pairs.get(frozenset((name, second)))
             if tier and other - at <= _NEAR:
                 yield Finding(f"{name} with {second}", tier)
+
+
+def _last_word(span: Span, words: Sequence[str]) -> int:
+    """Where the last word of a match stands; the sentence end may lie in another world."""
+    last = span.end - 1
+    return last - 1 if words[last] == BOUNDARY and last > span.start else last
 
 
 def _rank(tier: Tier) -> int:
@@ -160,7 +215,7 @@ def _tier(tier: Tier, world: Frame, *, dreamt: bool) -> Tier:
 
 def _long_ago(span: Span, words: Sequence[str], past: Sequence[int]) -> bool:
     """`I tried … ten years ago`: the past is named near by and the words themselves are not in the present."""
-    if any(word in _NOW for word in words[span.start : span.end]):
+    if any(word in _NOW for word in words[max(span.start - 2, 0) : span.end]):
         return False
     return any(abs(at - span.start) <= _HISTORY for at in past)
 
@@ -182,11 +237,11 @@ def _denied(span: Span, words: Sequence[str], negators: frozenset[str]) -> bool:
         return True
     for at in range(span.start - 1, max(span.start - 7, -1), -1):
         word, near = words[at], span.start - at <= 3
-        if word == BOUNDARY:
+        if word in _TURNS:
             return False
         if word == "never" or (word in _NOT and near) or (word == "no" and words[at + 1] in _NONE_OF):
             return True
-        if word in _DONT and near and words[at + 1] in _MEANT:
+        if word in _DONT and words[at + 1] in _MEANT:
             return True
     return False
 
@@ -199,16 +254,16 @@ def _without_idioms(words: list[str], rules: Rules) -> list[str]:
     return kept
 
 
-def _worlds(words: Sequence[str], rules: Rules) -> list[Frame]:
+def _worlds(words: Sequence[str], rules: Rules, where: Places) -> list[Frame]:
     """The frame of every word: one pass forward, then the markers that speak of what stood before them."""
     marks: dict[int, list[tuple[str, Span]]] = {}
-    for span, kind in rules.frames.find(words):
+    for span, kind in rules.frames.find(words, where):
         marks.setdefault(span.start, []).append((kind, span))
     worlds = _forward(words, {at: {kind for kind, _ in found} for at, found in marks.items()})
     for at, found in marks.items():
         if any(kind == "scoped" for kind, _ in found):
             _backward(words, worlds, at)
-        if words[at] == "woke":
+        if words[at] == "woke" and _BEDS.isdisjoint(words[at + 1 : at + 6]):
             _before_waking(words, worlds, at)
     return worlds
 
@@ -237,6 +292,8 @@ def _forward(words: Sequence[str], marks: dict[int, set[str]]) -> list[Frame]:
         elif word == BOUNDARY:
             marked = False
             state = _after_sentence(state, present=present)
+        elif state is Frame.fiction and _speaks_now(words, at):
+            state = Frame.open
         elif state in (Frame.dream, Frame.echo) and _speaks_now(words, at) and not (present and marked):
             state = Frame.echo if present else Frame.open
         worlds.append(state)
@@ -245,10 +302,7 @@ def _forward(words: Sequence[str], marks: dict[int, set[str]]) -> list[Frame]:
 
 def _outside(words: Sequence[str], at: int) -> bool:
     """`woke up from the dream`, `not a dream`: the word names a dream and stands outside it."""
-    before = words[max(at - 4, 0) : at]
-    return any(
-        word in ("woke", "awake", "not", "isnt", "wasnt", "aside", "apart", "outside", "forget") for word in before
-    )
+    return any(word in _OUTSIDE for word in words[max(at - 4, 0) : at])
 
 
 def _after_sentence(state: Frame, *, present: bool) -> Frame:
@@ -262,12 +316,20 @@ def _told_in_present(words: Sequence[str], at: int) -> bool:
     after = words[at + 1 : at + 7]
     if BOUNDARY in after:
         after = after[: after.index(BOUNDARY)]
-    return "where" in after or "that" in after[:2] or any(word in _NARRATES for word in after)
+    inside = not {"in", "during"}.isdisjoint(words[max(at - 3, 0) : at])
+    return (
+        (inside and after[:1] == ["i"] and not _PRESENT.isdisjoint(after[1:2]))
+        or "where" in after
+        or "that" in after[:2]
+        or any(word in _NARRATES for word in after)
+    )
 
 
 def _speaks_now(words: Sequence[str], at: int) -> bool:
     """First person, present: `I want`, `I'm`, `I've`, but not the comment `I think it was …`."""
     following = words[at + 1] if at + 1 < len(words) else ""
+    if at and words[at - 1] in _SPOKE:
+        return False
     if words[at] in ("im", "ive", "ill"):
         return following not in _COMMENT
     return words[at] == "i" and following in _PRESENT
@@ -283,8 +345,29 @@ def _backward(words: Sequence[str], worlds: list[Frame], at: int) -> None:
         worlds[position] = Frame.dream
 
 
-def _compiled(sources: Sequence[str], sets: dict[str, list[str]], kind: str) -> list[tuple[Any, str]]:
-    return [(pattern(source, sets), kind) for source in sources]
+Reader: TypeAlias = Callable[[str], list[Pattern]]
+
+
+def _compiled(read: Reader, sources: Sequence[str], kind: str) -> list[tuple[Pattern, str]]:
+    return [(places, kind) for source in sources for places in read(source)]
+
+
+def _meanings(read: Reader, rows: Sequence[dict[str, Any]]) -> list[tuple[Pattern, Meaning]]:
+    return [
+        (
+            places,
+            Meaning(
+                row["family"],
+                Tier(row["tier"]),
+                row.get("negation", True),
+                row.get("everywhere", False),
+                row.get("urgent", True),
+            ),
+        )
+        for row in rows
+        for source in row["patterns"]
+        for places in read(source)
+    ]
 
 
 @cache
@@ -292,37 +375,28 @@ def _rules() -> Rules:
     """Reads `rules.toml`; a mistake in it raises at the first use, which the tests make."""
     data = tomllib.loads(files("oneiro.safety").joinpath("rules.toml").read_text("utf-8"))
     sets: dict[str, list[str]] = data["sets"]
-    meanings = [
-        (
-            pattern(source, sets),
-            Meaning(rule["family"], Tier(rule["tier"]), rule.get("negation", True), rule.get("everywhere", False)),
-        )
-        for rule in data["rule"]
-        for source in rule["patterns"]
-    ]
-    frames = [
-        entry
-        for kind in ("dream", "scoped", "waking", "fiction")
-        for entry in _compiled(data["frames"][kind], sets, kind)
-    ]
-    concepts = [entry for name, lines in data["concepts"].items() for entry in _compiled(lines, sets, name)]
-    pairs = {frozenset(pair): Tier(row["tier"]) for row in data["combination"] for pair in row["pairs"]}
-    past = Index(_compiled(data["history"]["past"], sets, "past"))
-    healed = Index(_compiled(data["history"]["healed"], sets, "healed"))
-    idioms = _compiled(data["idioms"]["patterns"], sets, "idiom")
+
+    def read(source: str) -> list[Pattern]:
+        return patterns(source, sets, data["phrases"])
+
+    meanings = _meanings(read, data["rule"])
+    told = data["frames"]
+    frames = [entry for kind in ("dream", "scoped", "waking", "fiction") for entry in _compiled(read, told[kind], kind)]
+    concepts = [entry for name, lines in data["concepts"].items() for entry in _compiled(read, lines, name)]
+    idioms = _compiled(read, data["idioms"]["patterns"], "idiom")
     known = frozenset(
         word for places, *_ in (*meanings, *frames, *idioms, *concepts) for place in places for word in place.words
-    ) | frozenset(data["spellings"])
-    words = vocabulary(data["spellings"], data["pairs"], known)
+    )
+    near = data["near"]
     return Rules(
-        words,
+        vocabulary(data["spellings"], data["pairs"], known | {*data["spellings"], *near["but"]}, near["words"]),
         Index(idioms),
         Index(frames),
         Index(meanings),
         Index(concepts),
-        pairs,
-        past,
-        healed,
+        {frozenset(pair): Tier(row["tier"]) for row in data["combination"] for pair in row["pairs"]},
+        Index(_compiled(read, data["history"]["past"], "past")),
+        Index(_compiled(read, data["history"]["healed"], "healed")),
         frozenset(sets["neg"]),
-        frozenset(sets["means"]),
+        frozenset(sets["urgent"]),
     )

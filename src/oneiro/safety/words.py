@@ -2,11 +2,13 @@
 
 A pattern is a row of places: `kill`, `kill|hurt`, `$want` (a named set), `?really` (may be missing), `?a|?the|?my`
 (up to four of these words, in any order), `*` (up to two words of any kind), `**` (up to five) and `***` (up to ten).
+A source with `<phrase>` stands for one pattern with each line of that phrase.
 No place repeats without a bound, so matching costs a constant per token.
 """
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
@@ -19,15 +21,21 @@ _RUN = re.compile(r"(.)\1{2,}")
 _LEET = str.maketrans("013457$@!", "oieastsai")
 _GAPS = {"*": 2, "**": 5, "***": 10}
 _FILLERS = 4
+_SHORTEST = 6
+_PHRASE = re.compile(r"<(\w+)>")
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """How words are brought to one form: `spellings` a word to words, `pairs` two words to one, `known` all words."""
+    """How words are brought to one form: `spellings` a word to words, `pairs` two words to one, `known` all words.
+
+    `slips` leads from every word with one letter left out to the word that a slip of the pen is taken for.
+    """
 
     spellings: Mapping[str, tuple[str, ...]]
     pairs: Mapping[tuple[str, str], str]
     known: frozenset[str]
+    slips: Mapping[str, str]
 
 
 def tokens(text: str, vocabulary: Vocabulary) -> list[str]:
@@ -35,13 +43,16 @@ def tokens(text: str, vocabulary: Vocabulary) -> list[str]:
     plain = _APOSTROPHES.sub("", unicodedata.normalize("NFKC", text)).casefold()
     words: list[str] = []
     letters: list[str] = []
+    seen: dict[str, Sequence[str]] = {}
     for found in _TOKEN.findall(plain):
         if len(found) == 1 and found.isalpha():
             letters.append(found)
             continue
         words += _joined(letters, found)
         letters = []
-        words += _spelled(found, vocabulary)
+        if found not in seen:
+            seen[found] = _spelled(found, vocabulary)
+        words += seen[found]
     words += (*_joined(letters, ""), BOUNDARY)
     return _paired(words, vocabulary.pairs)
 
@@ -62,7 +73,24 @@ def _spelled(found: str, vocabulary: Vocabulary) -> Sequence[str]:
     if _RUN.search(word):
         twice = _RUN.sub(r"\1\1", word)
         word = twice if twice in vocabulary.known else _RUN.sub(r"\1", word)
-    return vocabulary.spellings.get(word, (word,))
+    if word in vocabulary.spellings:
+        return vocabulary.spellings[word]
+    return (word if word in vocabulary.known else _unslipped(word, vocabulary.slips),)
+
+
+def _unslipped(word: str, slips: Mapping[str, str]) -> str:
+    """The word meant by one with a letter missing, added, wrong, or two swapped; the word itself otherwise."""
+    if len(word) < _SHORTEST - 1:
+        return word
+    for shorter in (word, *_shortened(word)):
+        meant = slips.get(shorter)
+        if meant and meant[0] == word[0]:
+            return meant
+    return word
+
+
+def _shortened(word: str) -> Iterator[str]:
+    return (word[:at] + word[at + 1 :] for at in range(len(word)))
 
 
 def _paired(words: list[str], pairs: Mapping[tuple[str, str], str]) -> list[str]:
@@ -88,9 +116,16 @@ class Place:
 Pattern: TypeAlias = tuple[Place, ...]
 
 
-def pattern(source: str, sets: Mapping[str, Sequence[str]]) -> Pattern:
-    """Reads one line of the rules; raises KeyError for an unknown set."""
-    return tuple(_place(part, sets) for part in source.split())
+def patterns(
+    source: str, sets: Mapping[str, Sequence[str]], phrases: Mapping[str, Sequence[str]] | None = None
+) -> list[Pattern]:
+    """Reads one line of the rules; raises KeyError for an unknown set or phrase."""
+    named = _PHRASE.search(source)
+    if named is None:
+        return [tuple(_place(part, sets) for part in source.split())]
+    lines = (phrases or {})[named[1]]
+    written = (source[: named.start()] + line + source[named.end() :] for line in lines)
+    return [read for line in written for read in patterns(line, sets, phrases)]
 
 
 def _place(part: str, sets: Mapping[str, Sequence[str]]) -> Place:
@@ -98,10 +133,19 @@ def _place(part: str, sets: Mapping[str, Sequence[str]]) -> Place:
         return Place(frozenset(), 0, _GAPS[part])
     choices = part.split("|")
     names = [choice.removeprefix("?") for choice in choices]
-    words = frozenset(word for name in names for word in (sets[name[1:]] if name.startswith("$") else [name]))
+    words = frozenset(word for name in names for word in _members(name, sets))
     if all(choice.startswith("?") for choice in choices):
         return Place(words, 0, min(len(words), _FILLERS))
     return Place(words)
+
+
+def _members(name: str, sets: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A word, or the words of a set and of the sets named in it."""
+    if not name.startswith("$"):
+        yield name
+        return
+    for member in sets[name[1:]]:
+        yield from _members(member, sets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +196,17 @@ def _reach(place: Place, words: Sequence[str], at: int) -> Iterator[int]:
         yield stop + 1
 
 
+Places: TypeAlias = Mapping[str, Sequence[int]]
+
+
+def positions(words: Sequence[str]) -> Places:
+    """Where each word stands."""
+    where: dict[str, list[int]] = {}
+    for position, word in enumerate(words):
+        where.setdefault(word, []).append(position)
+    return where
+
+
 class Index(Generic[T]):
     """Patterns with what they stand for, found in a text by their rarest place first."""
 
@@ -170,30 +225,46 @@ class Index(Generic[T]):
             for word in min(required, key=_weight(frequency)):
                 self._by_key.setdefault(word, []).append(number)
 
-    def find(self, words: Sequence[str]) -> Iterator[tuple[Span, T]]:
-        """All matches, at most one for each pattern and first word."""
-        where: dict[str, list[int]] = {}
-        for position, word in enumerate(words):
-            where.setdefault(word, []).append(position)
+    def find(self, words: Sequence[str], where: Places | None = None) -> Iterator[tuple[Span, T]]:
+        """All matches, at most one for each pattern and first word; `where` is `positions(words)` if known."""
+        where = positions(words) if where is None else where
+        present = frozenset(where)
         candidates = {number for word in where for number in self._by_key.get(word, ())}
         for number in sorted(candidates):
-            if any(where.keys().isdisjoint(needed) for needed in self._required[number]):
+            if any(present.isdisjoint(needed) for needed in self._required[number]):
                 continue
             places, meaning = self._entries[number]
-            for at in sorted(position for word in places[0].words & where.keys() for position in where[word]):
+            for at in _starts(places, self._required[number][-1], where):
                 span = match(places, words, at)
                 if span:
                     yield span, meaning
+
+
+def _starts(places: Pattern, last: frozenset[str], where: Places) -> Iterator[int]:
+    """Where the first place stands with the last one within the pattern's reach."""
+    ends = _standing(last, where)
+    reach = sum(place.most for place in places) - 1
+    for at in _standing(places[0].words, where):
+        following = bisect_left(ends, at)
+        if following < len(ends) and ends[following] <= at + reach:
+            yield at
+
+
+def _standing(words: frozenset[str], where: Places) -> list[int]:
+    return sorted(position for word in words & where.keys() for position in where[word])
 
 
 def _weight(frequency: Mapping[str, int]) -> Callable[[frozenset[str]], int]:
     return lambda words: sum(frequency[word] for word in words)
 
 
-def vocabulary(spellings: Mapping[str, str], pairs: Mapping[str, str], known: frozenset[str]) -> Vocabulary:
-    """The vocabulary of a rules file: `{"gonna": "going to"}`, `{"i am": "im"}`."""
+def vocabulary(
+    spellings: Mapping[str, str], pairs: Mapping[str, str], known: frozenset[str], near: Sequence[str] = ()
+) -> Vocabulary:
+    """The vocabulary of a rules file: `{"gonna": "going to"}`, `{"i am": "im"}`, `near` the words to forgive a slip."""
     split = {word: tuple(form.split()) for word, form in spellings.items()}
-    return Vocabulary(split, {_two(pair): one for pair, one in pairs.items()}, known)
+    slips = {shorter: word for word in near for shorter in (word, *_shortened(word))}
+    return Vocabulary(split, {_two(pair): one for pair, one in pairs.items()}, known, slips)
 
 
 def _two(pair: str) -> tuple[str, str]:
