@@ -49,7 +49,8 @@ async def template(postgres: Server, template: str, engine_url: str) -> str:
     copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     with psycopg.connect(postgres.admin_url, autocommit=True) as conn:
         conn.execute(copy)
-    app = create_app(made_settings(postgres.url(name, user="oneiro_service"), engine_url), Surroundings(simulated=True))
+    settings = made_settings(postgres.url(name, user="oneiro_service"), engine_url)
+    app = create_app(settings, Surroundings(simulated=True), worker=False)
     async with app.router.lifespan_context(app):
         async with app.state.database.as_service() as conn:
             await load_seeds(conn)
@@ -87,9 +88,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def app(settings: Settings, clock: Clock) -> AsyncIterator[FastAPI]:
+def worker() -> bool:
+    """Whether the API also stamps events and runs consumers and jobs; without it nothing happens by itself."""
+    return False
+
+
+@pytest.fixture
+async def app(settings: Settings, clock: Clock, worker: bool) -> AsyncIterator[FastAPI]:  # noqa: FBT001 - a fixture.
     """The API on a database with Carl and Lakshmi."""
-    app = create_app(settings, Surroundings(simulated=True, local=True), clock=clock)
+    app = create_app(settings, Surroundings(simulated=True, local=True), worker=worker, clock=clock)
     async with app.router.lifespan_context(app):
         yield app
 
@@ -97,7 +104,7 @@ async def app(settings: Settings, clock: Clock) -> AsyncIterator[FastAPI]:
 @pytest.fixture
 async def replica(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIterator[FastAPI]:
     """A second API on the same database, with a pool of its own."""
-    second = create_app(settings, Surroundings(simulated=True, local=True), clock=clock)
+    second = create_app(settings, Surroundings(simulated=True, local=True), worker=False, clock=clock)
     async with second.router.lifespan_context(second):
         yield second
 

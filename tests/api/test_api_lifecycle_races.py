@@ -278,7 +278,7 @@ class Slots:
 
     def replica(self, **changes: Any) -> FastAPI:
         settings = self._settings.model_copy(update=changes)
-        self.made.append(create_app(settings, Surroundings(simulated=True), clock=self._clock))
+        self.made.append(create_app(settings, Surroundings(simulated=True), worker=False, clock=self._clock))
         return self.made[-1]
 
 
