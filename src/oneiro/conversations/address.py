@@ -25,30 +25,40 @@ class Address:
     ticket_sha256: str | None = None
 
 
-async def reach(agents: Agents, platform: VoicePlatform, release: Release, language: str, model: str) -> Address:
+async def reach(
+    agents: Agents, platform: VoicePlatform, release: Release, language: str, model: str, *, session_key: str = ""
+) -> Address:
     """Ask for an address; an agent that the platform has forgotten is made anew, once, within the same request.
 
-    Raises what `Agents.ensure` and `VoicePlatform.signed_url` raise. Never called inside a transaction.
+    With a `session_key` the agent is one of that dreamer and dream alone. Raises what `Agents.ensure` and
+    `VoicePlatform.signed_url` raise. Never called inside a transaction.
     """
-    agent = await agents.ensure(release, language, model)
+    agent = await agents.ensure(release, language, model, session_key=session_key)
     calls = agent.upstream_calls + 1
     try:
         signed = await platform.signed_url(agent.agent_id)
     except PlatformLacks:
         await agents.forget(agent.agent_id)
-        agent = await agents.ensure(release, language, model)
+        agent = await agents.ensure(release, language, model, session_key=session_key)
         calls += agent.upstream_calls + 1
         signed = await platform.signed_url(agent.agent_id)
     return Address(signed.url, signed.expires_at, agent, calls)
 
 
 async def at_relay(
-    agents: Agents, release: Release, language: str, model: str, *, public_url: str, now: datetime
+    agents: Agents,
+    release: Release,
+    language: str,
+    model: str,
+    *,
+    public_url: str,
+    now: datetime,
+    session_key: str = "",
 ) -> Address:
     """An address of the relay under `public_url`; where the agent is known, the platform is not asked.
 
     Raises what `Agents.ensure` raises. Never called inside a transaction.
     """
-    agent = await agents.ensure(release, language, model)
+    agent = await agents.ensure(release, language, model, session_key=session_key)
     ticket = Ticket()
     return Address(ticket.url(public_url), now + LIFE, agent, agent.upstream_calls, ticket.sha256)

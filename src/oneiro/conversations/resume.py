@@ -12,7 +12,7 @@ from oneiro.conversations.address import Address, at_relay, reach
 from oneiro.conversations.events import record
 from oneiro.conversations.models import Sender, Started
 from oneiro.conversations.slots.service import reserve
-from oneiro.conversations.start import material, protection
+from oneiro.conversations.start import material, protection, scoped_key
 from oneiro.conversations.state import after
 from oneiro.conversations.transitions import store as transitions
 from oneiro.database.pool import Connection, Database
@@ -76,11 +76,18 @@ class Resumes:
 
     async def _address(self, past: _Past, at: str) -> Address:
         known = past.conversation
+        key = scoped_key(self._settings, known.user_id, known.dream_id)
         if known.transport != "relay":
-            return await reach(self._agents, self._platform, past.release, known.language, known.model)
+            return await reach(self._agents, self._platform, past.release, known.language, known.model, session_key=key)
         public_url = self._settings.public_url or at
         return await at_relay(
-            self._agents, past.release, known.language, known.model, public_url=public_url, now=self._clock()
+            self._agents,
+            past.release,
+            known.language,
+            known.model,
+            public_url=public_url,
+            now=self._clock(),
+            session_key=key,
         )
 
     async def _past(self, conn: Connection, caller: Identity, conversation_id: UUID) -> _Past:

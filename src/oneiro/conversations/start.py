@@ -23,10 +23,14 @@ from oneiro.dreams.models import Dream
 from oneiro.errors import Conflict, NotFound, OneiroError, SecurityError, TooMany, ValidationError
 from oneiro.idempotency.service import Once
 from oneiro.interpreters import store as interpreters
+from oneiro.interpreters.agents.models import session_key
 from oneiro.interpreters.agents.service import Agents
+from oneiro.interpreters.experiments.models import Chosen
+from oneiro.interpreters.experiments.service import choose
 from oneiro.interpreters.models import Release
 from oneiro.interpreters.prompts import with_opening
 from oneiro.interpreters.variables import DreamMaterial, conversation_values
+from oneiro.interpreters.words.recall import Memory, remember
 from oneiro.platform.port import VoicePlatform
 from oneiro.safety.cards import card
 from oneiro.safety.crisis import Tier, coverage
@@ -45,8 +49,10 @@ class _Plan:
     request: StartRequest
     dreamer: Dreamer
     release: Release
+    arm_id: UUID | None
+    arm: str | None
     dream: Dream | None
-    last_summary: str | None
+    memory: Memory | None
     language: str
     model: str
     transport: Transport
@@ -74,7 +80,9 @@ class Starts:
         self._clock = clock
 
     async def start(self, caller: Identity, request: StartRequest, once: Once, *, at: str) -> Started:
-        """Start a conversation with the interpreter's default release; `at` is where this service was asked.
+        """Start a conversation with the interpreter's default release, or with that of the dreamer's arm.
+
+        `at` is where this service was asked.
 
         Raises `NotFound` (interpreter, dream), `SecurityError` (not hers to talk to), `ValidationError`, `TooMany`
         (`no_slot`, `daily_minutes`), `PlatformUnavailable` and `AgentCreationError`.
@@ -96,11 +104,18 @@ class Starts:
             raise
 
     async def _address(self, plan: _Plan, at: str) -> Address:
+        key = scoped_key(self._settings, plan.dreamer.user_id, plan.request.dream_id)
         if plan.transport == "direct":
-            return await reach(self._agents, self._platform, plan.release, plan.language, plan.model)
+            return await reach(self._agents, self._platform, plan.release, plan.language, plan.model, session_key=key)
         public_url = self._settings.public_url or at
         return await at_relay(
-            self._agents, plan.release, plan.language, plan.model, public_url=public_url, now=self._clock()
+            self._agents,
+            plan.release,
+            plan.language,
+            plan.model,
+            public_url=public_url,
+            now=self._clock(),
+            session_key=key,
         )
 
     async def _plan(self, conn: Connection, caller: Identity, request: StartRequest) -> _Plan:
@@ -108,21 +123,24 @@ class Starts:
         if dreamer is None:
             raise Conflict("The profile was deleted just now.", retryable=True)
         self._within_budget(dreamer)
-        release = await self._release(conn, dreamer, request.interpreter_id)
+        language = self._language(request, dreamer)
+        chosen = await self._chosen(conn, dreamer, request.interpreter_id, language)
         dream = await dreams.find(conn, dreamer.user_id, request.dream_id) if request.dream_id else None
         if request.dream_id and dream is None:
             raise NotFound("There is no such dream in your journal.", code="dream_not_found")
-        last = None
+        memory = None
         if dreamer.consents.memory:
-            last = await store.last_summary(conn, dreamer.user_id, request.interpreter_id)
+            memory = await remember(conn, dreamer.user_id, request.interpreter_id)
         return _Plan(
             conversation_id=uuid4(),
             request=request,
             dreamer=dreamer,
-            release=release,
+            release=chosen.release,
+            arm_id=chosen.arm_id,
+            arm=chosen.arm,
             dream=dream,
-            last_summary=last,
-            language=self._language(request, dreamer),
+            memory=memory,
+            language=language,
             model=self._model(request, caller),
             transport=self._transport(request),
             text_only=request.text_only or not self._settings.voice_enabled,
@@ -138,13 +156,15 @@ class Starts:
                 retry_after=(midnight - now).total_seconds(),
             )
 
-    async def _release(self, conn: Connection, dreamer: Dreamer, interpreter_id: str) -> Release:
-        release = await interpreters.active_release(conn, interpreter_id)
-        if release is not None and dreamer.may_talk_to(interpreter_id):
-            return release
-        open_to_her = [known for known in await interpreters.active_ids(conn) if dreamer.may_talk_to(known)]
+    async def _chosen(self, conn: Connection, dreamer: Dreamer, interpreter_id: str, language: str) -> Chosen:
+        if dreamer.may_talk_to(interpreter_id):
+            chosen = await choose(conn, interpreter_id, dreamer.user_id, language)
+            if chosen is not None:
+                return chosen
+        active = await interpreters.active_ids(conn)
+        open_to_her = [known for known in active if dreamer.may_talk_to(known)]
         offered = f"You can talk to: {', '.join(open_to_her)}." if open_to_her else "No interpreter is active."
-        if release is None:
+        if interpreter_id not in active:
             raise NotFound(f"There is no such interpreter. {offered}", code="interpreter_not_found")
         raise SecurityError(f"This interpreter is not open to you. {offered}", code="interpreter_not_allowed")
 
@@ -184,6 +204,7 @@ class Starts:
                 model=plan.model,
                 priority=plan.request.options.priority,
                 release_id=plan.release.id,
+                arm_id=plan.arm_id,
                 created_at=now,
                 expires_at=now + CONNECT_WITHIN,
                 metadata=plan.request.metadata,
@@ -193,6 +214,7 @@ class Starts:
             "interpreter_id": plan.release.interpreter_id,
             "release": plan.release.number,
             "transport": plan.transport,
+            **({"arm": plan.arm} if plan.arm else {}),
         }
         await record(conn, plan.conversation_id, plan.dreamer.user_id, "conversation.requested", data)
         slots = self._settings.max_concurrent_calls
@@ -235,9 +257,10 @@ class Starts:
             now=now,
             user_name=plan.dreamer.name,
             dream=material(plan.dream) if plan.dream else None,
-            remembered=plan.last_summary or "",
+            remembered=plan.memory.summary if plan.memory else "",
+            last_time=plan.memory.last_time if plan.memory else "",
         )
-        return with_opening(plan.release.document, "follow_up" if plan.last_summary else "greeting", values)
+        return with_opening(plan.release.document, "follow_up" if plan.memory else "greeting", values)
 
     def _started(self, plan: _Plan, address: Address, values: dict[str, str], told: Disclosure) -> Started:
         return Started(
@@ -267,6 +290,11 @@ class Starts:
                 await release(conn, plan.conversation_id)
                 await record(conn, plan.conversation_id, plan.dreamer.user_id, "conversation.failed", {"code": code})
             await once.release(conn)
+
+
+def scoped_key(settings: Settings, user_id: UUID, dream_id: UUID | None) -> str:
+    """Names the dreamer and dream that an agent is made for; empty where agents are made for releases."""
+    return session_key(user_id, dream_id) if settings.agent_scope == "session" else ""
 
 
 def _invalid(field: str, message: str) -> ValidationError:

@@ -28,6 +28,7 @@ class NewConversation:
     model: str
     priority: str
     release_id: UUID
+    arm_id: UUID | None
     created_at: datetime
     expires_at: datetime
     metadata: dict[str, Any]
@@ -74,8 +75,8 @@ async def insert(conn: Connection, new: NewConversation) -> None:
     await conn.execute(
         """
         INSERT INTO conversations (id, user_id, interpreter_id, dream_id, transport, text_only, language, model,
-                                   priority, release_id, created_at, last_activity_at, expires_at, metadata)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                                   priority, release_id, arm_id, created_at, last_activity_at, expires_at, metadata)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         """,
         (
             new.id,
@@ -88,6 +89,7 @@ async def insert(conn: Connection, new: NewConversation) -> None:
             new.model,
             new.priority,
             new.release_id,
+            new.arm_id,
             new.created_at,
             new.created_at,
             new.expires_at,
@@ -232,18 +234,3 @@ async def latest_lines(conn: Connection, conversation_id: UUID, limit: int = 60)
         (conversation_id, limit),
     )
     return [(row[0], row[1]) async for row in cursor][::-1]
-
-
-async def last_summary(conn: Connection, user_id: UUID, interpreter_id: str) -> str | None:
-    """The summary of the dreamer's latest conversation with this interpreter, if she has had one."""
-    cursor = await conn.execute(
-        """
-        SELECT summary FROM conversations
-        WHERE user_id = %s AND interpreter_id = %s AND status = 'completed' AND summary IS NOT NULL
-          AND message_count > 0
-        ORDER BY created_at DESC LIMIT 1
-        """,
-        (user_id, interpreter_id),
-    )
-    row = await cursor.fetchone()
-    return row[0] if row else None

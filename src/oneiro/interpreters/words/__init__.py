@@ -1,1 +1,1 @@
-"""First words that remember, and last words."""
+"""First words that remember."""

@@ -4,12 +4,17 @@ The words are the dreamer's own, turned to her ("your grandmother's house"). Not
 the crisis gate saw danger, of persons, or of what she only denied; better no word than a wrong one.
 """
 
+import asyncio
 import re
+from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
+from oneiro.database.pool import Connection
 from oneiro.dreamwork import imagery, moves, people
 from oneiro.dreamwork.imagery import Image
 from oneiro.dreamwork.moves import Move
+from oneiro.interpreters.words import store
 from oneiro.interpreters.words.store import Recalled
 from oneiro.safety.crisis import Tier, assess
 
@@ -17,6 +22,25 @@ _VIVID: Final = 4.0
 _MOST_WORDS: Final = 10
 _TURNED: Final = {"my": "your", "mine": "yours", "our": "your", "i": "you", "me": "you", "myself": "yourself"}
 _WORD: Final = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What an interpreter remembers of a dreamer who agreed to it: a summary, and a few words for the opening."""
+
+    summary: str
+    last_time: str
+
+
+async def remember(conn: Connection, user_id: UUID, interpreter_id: str) -> Memory | None:
+    """What the latest conversation of the two left; None when they have not spoken.
+
+    To be asked only for a dreamer who consented to memory.
+    """
+    recalled = await store.latest(conn, user_id, interpreter_id)
+    if recalled is None:
+        return None
+    return Memory(recalled.summary or "", await asyncio.to_thread(last_time, recalled))
 
 
 def last_time(recalled: Recalled) -> str:

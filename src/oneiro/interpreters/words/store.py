@@ -1,7 +1,6 @@
-"""What first and last words are made of, read from conversations and their messages."""
+"""What first words are made of, read from conversations and their messages."""
 
 from dataclasses import dataclass
-from datetime import date
 from typing import Final
 from uuid import UUID
 
@@ -43,38 +42,5 @@ async def latest(conn: Connection, user_id: UUID, interpreter_id: str) -> Recall
                 "lines": MOST_LINES,
                 "characters": MOST_CHARACTERS,
             },
-        )
-        return await cursor.fetchone()
-
-
-@dataclass(frozen=True, slots=True)
-class Parting:
-    """What the farewell of a conversation may speak of."""
-
-    interpreter_id: str
-    release: int
-    user_name: str | None
-    has_dream: bool
-    dream_title: str | None
-    dream_symbols: list[str]
-    interpretation: str | None
-    interpretation_date: date | None
-
-
-async def parting(conn: Connection, conversation_id: UUID) -> Parting | None:
-    """What is known of a conversation that ends."""
-    async with conn.cursor(row_factory=class_row(Parting)) as cursor:
-        await cursor.execute(
-            """
-            SELECT c.interpreter_id, r.number AS release, p.name AS user_name, d.id IS NOT NULL AS has_dream,
-                   d.title AS dream_title, coalesce(d.symbols, '{}') AS dream_symbols, d.interpretation,
-                   d.interpretation_date
-            FROM conversations AS c
-            JOIN interpreter_releases AS r ON r.id = c.release_id
-            JOIN profiles AS p ON p.user_id = c.user_id
-            LEFT JOIN dreams AS d ON d.id = c.dream_id AND d.user_id = c.user_id
-            WHERE c.id = %s
-            """,
-            (conversation_id,),
         )
         return await cursor.fetchone()
