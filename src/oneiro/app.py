@@ -27,13 +27,18 @@ from oneiro.interpreters.experiments import routes as experiment_routes
 from oneiro.interpreters.overview import routes as overview_routes
 from oneiro.interpreters.publishing import routes as publishing_routes
 from oneiro.jobs import routes as job_routes
+from oneiro.monitoring import routes as monitoring_routes
+from oneiro.monitoring.middleware import Measured
 from oneiro.parts import Parts, Surroundings, make_parts, utc_now
 from oneiro.relay import routes as relay_routes
 from oneiro.settings import Settings
 from oneiro.web import help_lines
 from oneiro.web.pages import PLATFORM, create_pages
+from oneiro.webhooks.endpoints import routes as webhook_routes
+from oneiro.webhooks.inbox import routes as inbox_routes
+from oneiro.webhooks.inbox import service as inbox
 
-__all__ = ["Surroundings", "create_app", "local_dreamer", "utc_now"]
+__all__ = ["Surroundings", "create_app", "is_loopback", "local_dreamer", "utc_now"]
 
 ROUTERS = (
     interpreter_routes.router,
@@ -46,6 +51,7 @@ ROUTERS = (
     conversation_routes.router,
     event_routes.router,
     job_routes.router,
+    webhook_routes.router,
     relay_routes.router,
     help_lines.router,
 )
@@ -99,7 +105,8 @@ def create_app(
 
 def _install(app: FastAPI, parts: Parts, routers: Sequence[APIRouter]) -> None:
     http.install_problems(app)
-    app.add_middleware(http.BoundedBody, larger={"/v1/admin/interpreters": MAX_RELEASE_BODY})
+    larger = {"/v1/admin/interpreters": MAX_RELEASE_BODY, inbox.PATH: inbox.MAX_BODY}
+    app.add_middleware(http.BoundedBody, larger=larger)
     if parts.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -109,9 +116,12 @@ def _install(app: FastAPI, parts: Parts, routers: Sequence[APIRouter]) -> None:
             max_age=600,
         )
     app.add_middleware(http.Faults)
+    app.add_middleware(Measured, metrics=parts.metrics)
     for router in routers:
         app.include_router(router, prefix="/v1")
     app.include_router(_health)
+    app.include_router(monitoring_routes.router)
+    app.include_router(inbox_routes.router)
     app.include_router(_pages(parts.settings))
     if parts.surroundings.local:
         app.include_router(_local_session(parts), prefix="/v1")
@@ -162,17 +172,25 @@ def _local_session(parts: Parts) -> APIRouter:
         """Sign in the person at this machine; only embedded mode has this, and only for loopback."""
         # The Host header is checked too: a foreign page that points its own name at 127.0.0.1 gets nothing.
         host = urlsplit(f"//{request.headers.get('host', '')}").hostname
-        if not (_is_loopback(request.client and request.client.host) and _is_loopback(host)):
+        if not (is_loopback(request.client and request.client.host) and is_loopback(host)):
             raise NotFound("There is no such page.")
         assert parts.settings.jwt_secret is not None
         user_id, now = local_dreamer(), parts.clock()
-        token = issue_token(parts.settings.jwt_secret.get_secret_value(), user_id=user_id, ttl=SESSION_TTL, now=now)
+        token = issue_token(
+            parts.settings.jwt_secret.get_secret_value(),
+            user_id=user_id,
+            ttl=SESSION_TTL,
+            now=now,
+            audience=parts.settings.jwt_audience,
+            issuer=parts.settings.jwt_issuer,
+        )
         return LocalSession(token=token, user_id=user_id, expires_at=now + SESSION_TTL)
 
     return router
 
 
-def _is_loopback(host: str | None) -> bool:
+def is_loopback(host: str | None) -> bool:
+    """Whether a host is this machine itself."""
     if host == "localhost":
         return True
     try:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from oneiro.conversations.reconcile import jobs as reconciling
 from oneiro.conversations.wrapup.service import summarise_ended
 from oneiro.events.consumers import Consumer, Consumers, Emitter
 from oneiro.events.loops import running
@@ -15,7 +16,10 @@ from oneiro.interpreters.agents import jobs as agents
 from oneiro.jobs import upkeep
 from oneiro.jobs.models import JobFunction, Periodic
 from oneiro.jobs.runner import Runner
+from oneiro.metrics import LoopLag
 from oneiro.parts import Parts
+from oneiro.webhooks import jobs as webhooks
+from oneiro.webhooks.delivery.service import FAN_OUT
 
 
 async def _sweep(parts: Parts, _payload: Mapping[str, Any]) -> None:
@@ -24,15 +28,22 @@ async def _sweep(parts: Parts, _payload: Mapping[str, Any]) -> None:
 
 CONSUMERS: tuple[Consumer | Emitter, ...] = (
     Consumer("summaries", ("conversation.ended", "conversation.timed_out"), summarise_ended),
+    FAN_OUT,
 )
 CONSUMER_NAMES = tuple(consumer.name for consumer in CONSUMERS)
-JOBS: Mapping[str, JobFunction[Parts]] = {"conversations.sweep": _sweep, **upkeep.FUNCTIONS, **agents.FUNCTIONS}
+JOBS: Mapping[str, JobFunction[Parts]] = {
+    "conversations.sweep": _sweep,
+    **upkeep.FUNCTIONS,
+    **agents.FUNCTIONS,
+    **reconciling.FUNCTIONS,
+    **webhooks.FUNCTIONS,
+}
 
 
 def periodic(parts: Parts) -> tuple[Periodic, ...]:
     """The jobs that come again and again."""
     sweep = Periodic("conversations.sweep", every=float(parts.settings.sweep_seconds))
-    return (sweep, *upkeep.PERIODIC, *agents.PERIODIC)
+    return (sweep, *upkeep.PERIODIC, *agents.PERIODIC, *reconciling.PERIODIC, *webhooks.PERIODIC)
 
 
 class CardRefresh:
@@ -56,7 +67,7 @@ class CardRefresh:
 @asynccontextmanager
 async def listening(parts: Parts) -> AsyncIterator[None]:
     """What every process that serves needs: the bell, the tail, and what follows it."""
-    async with running(parts.bell, parts.tail, CardRefresh(parts)):
+    async with running(parts.bell, parts.tail, CardRefresh(parts), LoopLag(parts.metrics)):
         try:
             yield
         finally:
@@ -68,7 +79,7 @@ async def working(parts: Parts) -> AsyncIterator[None]:
     """What at least one process must do: stamp events, run their consumers and the jobs."""
     runner = Runner(parts.database, parts.bell, parts, JOBS, periodic=periodic(parts))
     consumers = Consumers(parts.database, parts.bell, CONSUMERS)
-    async with running(Sequencer(parts.database, parts.bell), *consumers.loops, runner):
+    async with running(Sequencer(parts.database, parts.bell), *consumers.loops, runner, parts.deliverer):
         try:
             yield
         finally:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
 
+from pydantic import SecretStr
+
 from oneiro.auth import KeySet, SharedSecret, Tokens
 from oneiro.breaker import CircuitBreaker
 from oneiro.conversations.ingest.service import Ingest
+from oneiro.conversations.reconcile.service import Reconciler
 from oneiro.conversations.relayed.service import Relayed
 from oneiro.conversations.resume import Resumes
 from oneiro.conversations.service import Conversations
@@ -28,9 +31,15 @@ from oneiro.interpreters.experiments.service import Experiments
 from oneiro.interpreters.overview.service import PlatformOverview
 from oneiro.interpreters.publishing.service import Publishing
 from oneiro.jobs.service import Jobs
+from oneiro.metrics import Metrics
+from oneiro.monitoring.service import Monitoring
 from oneiro.platform.elevenlabs import ElevenLabsPlatform
 from oneiro.relay.service import Relay
 from oneiro.settings import Settings
+from oneiro.webhooks.delivery.guard import connections
+from oneiro.webhooks.delivery.service import Deliverer
+from oneiro.webhooks.endpoints.service import Webhooks
+from oneiro.webhooks.inbox.service import Inbox
 
 Clock = Callable[[], datetime]
 
@@ -85,6 +94,12 @@ class Parts:
     events: Events
     streams: Streams
     jobs: Jobs
+    metrics: Metrics
+    monitoring: Monitoring
+    webhooks: Webhooks
+    deliverer: Deliverer
+    inbox: Inbox
+    reconciler: Reconciler
     consumers: tuple[str, ...]
 
     @asynccontextmanager
@@ -94,6 +109,7 @@ class Parts:
         try:
             yield
         finally:
+            await self.deliverer.close()
             await self.platform.close()
             if isinstance(self.keys, KeySet):
                 await self.keys.close()
@@ -116,13 +132,17 @@ def make_parts(
     db = Database(url, committed=bell.committed)
     tail = Tail(db, bell)
     keys = _keys(settings)
-    breakers = CircuitBreaker("conversations"), CircuitBreaker("agents")
+    metrics = Metrics()
+    breakers = tuple(CircuitBreaker(name, report=metrics.breaker) for name in ("conversations", "agents"))
+    for breaker in breakers:
+        metrics.breaker(breaker.name, breaker.state)
     platform = ElevenLabsPlatform(
         settings.elevenlabs_api_key.get_secret_value(),
         base_url=settings.elevenlabs_base_url,
         conversations=breakers[0],
         provisioning=breakers[1],
         clock=clock,
+        observe=metrics.platform_call,
     )
     agents = Agents(db, platform, settings=settings, clock=clock)
     publishing = Publishing(db, agents, languages=settings.languages, models=settings.models, clock=clock)
@@ -154,8 +174,24 @@ def make_parts(
         events=Events(db),
         streams=Streams(db, tail, clock=clock),
         jobs=Jobs(db),
+        metrics=metrics,
+        monitoring=Monitoring(db, metrics, slots=settings.max_concurrent_calls, clock=clock),
+        webhooks=Webhooks(db, allow_private=settings.webhooks_allow_private, clock=clock),
+        deliverer=_deliverer(db, bell, settings, clock),
+        inbox=Inbox(db, secret=_revealed(settings.elevenlabs_webhook_secret), clock=clock),
+        reconciler=Reconciler(db, platform, clock=clock),
         consumers=consumers,
     )
+
+
+def _deliverer(db: Database, bell: Bell, settings: Settings, clock: Clock) -> Deliverer:
+    source = settings.public_url or f"http://{settings.host}:{settings.port}"
+    pool = connections(allow_private=settings.webhooks_allow_private)
+    return Deliverer(db, bell, pool, source=source, clock=clock)
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
 
 
 def _keys(settings: Settings) -> SharedSecret | KeySet:

@@ -103,6 +103,10 @@ class Deliverer:
             task.add_done_callback(self._ended)
         return len(due)
 
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._pool.aclose()
+
     async def settled(self) -> None:
         """Wait until nothing is under way."""
         while self._running:
