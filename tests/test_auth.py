@@ -1,3 +1,6 @@
+import asyncio
+import base64
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -170,7 +173,41 @@ async def test_without_any_key_sign_in_is_unavailable_and_says_so() -> None:
     issuer = Issuer()
     issuer.down = True
     keys = issuer.key_set()
+    checked = Tokens(keys, audience="authenticated")
 
-    with pytest.raises(KeySetUnavailable):
-        await Tokens(keys, audience="authenticated").verify(issuer.token("one"))
+    for _ in range(2):
+        with pytest.raises(KeySetUnavailable):
+            await checked.verify(issuer.token("one"))
+    issuer.down = False
+
+    assert (await checked.verify(issuer.token("one"))).user_id
     await keys.close()
+
+
+async def test_first_requests_at_once_ask_for_the_keys_once() -> None:
+    issuer = Issuer()
+    keys = issuer.key_set()
+    checked = Tokens(keys, audience="authenticated")
+
+    callers = await asyncio.gather(*(checked.verify(issuer.token("one")) for _ in range(10)))
+
+    assert all(caller.user_id for caller in callers)
+    assert issuer.asked == 1
+    await keys.close()
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256", "EdDSA", "HS256"])
+async def test_a_token_whose_algorithm_does_not_go_with_its_key_is_refused(algorithm: str) -> None:
+    issuer = Issuer()
+    keys = issuer.key_set()
+    head = base64.urlsafe_b64encode(json.dumps({"alg": algorithm, "kid": "one", "typ": "JWT"}).encode()).rstrip(b"=")
+    forged = ".".join([head.decode(), *issuer.token("one").split(".")[1:]])
+
+    with pytest.raises(Unauthenticated):
+        await Tokens(keys, audience="authenticated").verify(forged)
+    await keys.close()
+
+
+async def test_an_expiry_that_is_no_time_is_refused() -> None:
+    with pytest.raises(Unauthenticated):
+        await tokens().verify(signed(exp=10**18))

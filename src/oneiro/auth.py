@@ -1,5 +1,6 @@
 """Tokens: Supabase-style JWTs, signed with a shared secret (HS256) or with keys of a JWKS address."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,30 +76,38 @@ class KeySet:
     def __init__(self, url: str, client: httpx.AsyncClient | None = None) -> None:
         self._url = url
         self._client = client or httpx.AsyncClient(timeout=5.0)
-        self._keys: dict[str, Any] = {}
+        self._keys: dict[str, jwt.PyJWK] = {}
         self._asked = float("-inf")
+        self._asking = asyncio.Lock()
 
-    async def key(self, token: str) -> Any:
-        """The key that the token's `kid` names, asking the address again when it is unknown."""
-        kid = _header(token).get("kid", "")
-        age = time.monotonic() - self._asked
-        if age > KEY_SET_LIFETIME or (kid not in self._keys and age > UNKNOWN_KEY_PAUSE):
-            await self._ask()
+    async def key(self, token: str) -> jwt.PyJWK:
+        """The key that the token's `kid` names, asking the address again when it is unknown.
+
+        Raises `KeySetUnavailable` while no set is known, so that nobody is signed out by an issuer that is down.
+        """
+        kid = str(_header(token).get("kid", ""))
+        async with self._asking:
+            age = time.monotonic() - self._asked
+            if not self._keys or age > KEY_SET_LIFETIME or (kid not in self._keys and age > UNKNOWN_KEY_PAUSE):
+                await self._ask()
         if kid not in self._keys:
             raise Unauthenticated("The token is signed with a key that is not known here.")
         return self._keys[kid]
 
     async def _ask(self) -> None:
-        self._asked = time.monotonic()
         try:
             answer = await self._client.get(self._url)
             answer.raise_for_status()
             found = jwt.PyJWKSet.from_dict(answer.json())
         except (httpx.HTTPError, ValueError, jwt.PyJWTError) as error:
             if not self._keys:
-                raise KeySetUnavailable("The keys that tokens are checked with cannot be read just now.") from error
+                raise KeySetUnavailable(
+                    "The keys that tokens are checked with cannot be read just now.", retry_after=5.0
+                ) from error
             return
-        self._keys = {key.key_id or "": key.key for key in found.keys}
+        finally:
+            self._asked = time.monotonic()
+        self._keys = {key.key_id or "": key for key in found.keys}
 
     async def close(self) -> None:
         """Close the connection to the address."""
@@ -126,12 +135,16 @@ class Tokens:
             )
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("The token has expired. Please sign in again.") from None
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, TypeError, ValueError):
+            # A header may name an algorithm that does not go with the key; the library then fails on the types.
             raise Unauthenticated("The token is not valid. Please sign in again.") from None
         return self._identity(claims)
 
     def _identity(self, claims: dict[str, Any]) -> Identity:
-        expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+        try:
+            expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+        except (OverflowError, OSError, ValueError, TypeError):
+            raise Unauthenticated("The token's expiry is no time.") from None
         # Supabase's server keys carry a role and neither a subject nor an audience.
         if claims.get("role") == "service_role":
             return Identity(None, "service_role", operator=True, expires_at=expires_at, claims=claims)

@@ -96,6 +96,11 @@ class Settings(BaseSettings):
             raise ValueError("name at least one")
         return value
 
+    @field_validator("data_dir", "postgres_bin")
+    @classmethod
+    def _at_home(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value else value
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -1,3 +1,4 @@
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -52,6 +53,18 @@ async def test_the_journal_is_paged_newest_first_without_gap_or_double(dreamer: 
     assert seen == ids[::-1]
 
 
+async def test_two_changes_at_once_do_not_undo_each_other(dreamer: httpx.AsyncClient) -> None:
+    path = f"/dreams/{(await written(dreamer))['id']}"
+
+    for number in range(5):
+        await asyncio.gather(
+            dreamer.patch(path, json={"title": f"Title {number}"}),
+            dreamer.patch(path, json={"symbols": [f"symbol {number}"]}),
+        )
+        dream = (await dreamer.get(path)).json()
+        assert (dream["title"], dream["symbols"]) == (f"Title {number}", [f"symbol {number}"])
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -60,6 +73,7 @@ async def test_the_journal_is_paged_newest_first_without_gap_or_double(dreamer: 
         ({"content": "x" * 5001}, "at most 5000 characters, this has 5001"),
         ({"symbols": ["y" * 51]}, "at most 50 characters"),
         ({"unknown": 1}, "Extra inputs"),
+        ({"interpretation_date": "9999-12-31T23:59:59-23:59"}, "is not a moment"),
     ],
 )
 async def test_what_a_dream_may_not_be_is_said(

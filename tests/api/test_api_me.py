@@ -1,3 +1,5 @@
+import asyncio
+
 import httpx
 import pytest
 
@@ -40,6 +42,18 @@ async def test_what_may_not_be_changed_is_refused_by_name(
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == "invalid_input"
     assert field in answer.json()["errors"][0]["field"]
+
+
+async def test_two_changes_at_once_do_not_undo_each_other(dreamer: httpx.AsyncClient) -> None:
+    await dreamer.patch("/me", json={"consents": {"memory": True}})
+
+    for number in range(5):
+        await asyncio.gather(
+            dreamer.patch("/me", json={"name": f"Ada {number}"}),
+            dreamer.patch("/me", json={"consents": {"memory": number % 2 == 0}}),
+        )
+        me = (await dreamer.get("/me")).json()
+        assert (me["name"], me["consents"]["memory"]) == (f"Ada {number}", number % 2 == 0)
 
 
 @pytest.mark.parametrize("path", ["/me", "/dreams", "/conversations"])

@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from oneiro.errors import SetupError
 
 Kind = Literal["started", "opening", "user", "part", "interpreter", "safety", "degraded", "error", "ended"]
+OPEN_SECONDS = 15.0
 REPLY_SECONDS = 90.0
 # Sent upstream beside a line that the crisis gate flagged, so that any brain behind the platform follows its protocol.
 ALARM = "The dreamer's next words were flagged by the crisis gate as {tier}. Follow the crisis protocol now."
@@ -157,7 +158,7 @@ class Chat:
         return found
 
 
-def _reason(error: websockets.ConnectionClosedError) -> str:
+def _reason(error: websockets.ConnectionClosed) -> str:
     return error.rcvd.reason or f"code {error.rcvd.code}" if error.rcvd else "no close was sent"
 
 
@@ -171,12 +172,23 @@ async def chat(api: Api, interpreter_id: str, dream_id: str | None) -> AsyncIter
     except (OSError, websockets.InvalidHandshake) as error:
         raise ApiError(f"the interpreter cannot be reached ({type(error).__name__})") from error
     async with socket:
-        await socket.send(json.dumps(_initiation(started)))
-        metadata = json.loads(await socket.recv())
-        platform_id = metadata["conversation_initiation_metadata_event"]["conversation_id"]
+        platform_id = await _opened(socket, started)
         body = {"elevenlabs_conversation_id": platform_id}
         await api.call("POST", f"/conversations/{started['conversation_id']}/connected", body)
         yield Chat(api, started, socket)
+
+
+async def _opened(socket: ClientConnection, started: dict[str, Any]) -> str:
+    """Send the first frame and wait for the platform's; returns its id of the conversation."""
+    try:
+        async with asyncio.timeout(OPEN_SECONDS):
+            await socket.send(json.dumps(_initiation(started)))
+            metadata = json.loads(await socket.recv())
+        return str(metadata["conversation_initiation_metadata_event"]["conversation_id"])
+    except websockets.ConnectionClosed as error:
+        raise ApiError(f"the interpreter closed the conversation: {_reason(error)}") from None
+    except (TimeoutError, ValueError, KeyError, TypeError):
+        raise ApiError("the interpreter did not open the conversation") from None
 
 
 def _initiation(started: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from oneiro.errors import SetupError
 from oneiro.relay.limits import MOST_UP
+from oneiro.relay.splice import SplicedServer
 
 
 class _Server(uvicorn.Server):
@@ -50,8 +51,13 @@ def bind(host: str, port: int, *, what: str) -> socket.socket:
 
 
 @asynccontextmanager
-async def listening(app: ASGIApp, sock: socket.socket, *, grace: int = 5) -> AsyncIterator[Listening]:
-    """Serve an app until the block ends; `grace` is how many seconds open requests get then."""
+async def listening(
+    app: ASGIApp, sock: socket.socket, *, grace: int = 5, leaving: Callable[[], None] = lambda: None
+) -> AsyncIterator[Listening]:
+    """Serve an app until the block ends.
+
+    `leaving` is called then, and open requests get `grace` seconds more.
+    """
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -60,7 +66,9 @@ async def listening(app: ASGIApp, sock: socket.socket, *, grace: int = 5) -> Asy
         lifespan="on",
         timeout_graceful_shutdown=grace,
         server_header=False,
-        ws="websockets-sansio",
+        # Who is calling is the address of the socket: a header that anyone may send decides nothing.
+        proxy_headers=False,
+        ws=SplicedServer,
         ws_max_size=MOST_UP,
         ws_per_message_deflate=False,  # Sound does not get smaller, and every call would hold two windows.
     )
@@ -76,5 +84,6 @@ async def listening(app: ASGIApp, sock: socket.socket, *, grace: int = 5) -> Asy
     try:
         yield Listening(f"http://{shown}:{port}", task)
     finally:
+        leaving()
         server.should_exit = True
         await asyncio.wait([task])

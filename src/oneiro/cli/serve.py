@@ -3,11 +3,13 @@
 import asyncio
 import signal
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import psycopg
 import typer
+from pydantic import SecretStr
 
-from oneiro.app import CALLS, ROUTERS, Surroundings, create_app
+from oneiro.app import CALLS, ROUTERS, Surroundings, create_app, is_loopback
 from oneiro.cli.listen import bind, listening
 from oneiro.database.migrate import pending
 from oneiro.errors import SetupError
@@ -37,13 +39,22 @@ def required(settings: Settings) -> Settings:
         for name, given in (
             ("ONEIRO_DATABASE_URL", settings.database_url),
             ("ONEIRO_JWT_SECRET or ONEIRO_JWKS_URL", settings.jwt_secret or settings.jwks_url),
-            ("ELEVENLABS_API_KEY", settings.elevenlabs_api_key),
+            ("ELEVENLABS_API_KEY", settings.elevenlabs_api_key or is_engine(settings.elevenlabs_base_url)),
         )
         if not given
     ]
     if missing:
         raise SetupError(f"set {', '.join(missing)} (to try Oneiro without them: oneiro up)")
+    if settings.jwt_secret and settings.jwks_url:
+        raise SetupError("set ONEIRO_JWT_SECRET or ONEIRO_JWKS_URL, not both: one of them would check nothing")
+    if settings.elevenlabs_api_key is None:
+        return settings.model_copy(update={"elevenlabs_api_key": SecretStr("engine")})
     return settings
+
+
+def is_engine(base_url: str | None) -> bool:
+    """Whether this address is an engine's: it listens on loopback, the platform's regions do not."""
+    return is_loopback(urlsplit(base_url or "").hostname)
 
 
 async def _serve(settings: Settings, *, relay: bool, worker: bool) -> None:
@@ -52,13 +63,16 @@ async def _serve(settings: Settings, *, relay: bool, worker: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await look_at_database(settings)
     sock = bind(settings.host, settings.port, what="the API")
-    around = Surroundings(simulated=settings.elevenlabs_base_url is not None)
+    around = Surroundings(simulated=is_engine(settings.elevenlabs_base_url))
     app = create_app(settings, around, worker=worker, routers=CALLS if relay else ROUTERS)
-    async with listening(app, sock, grace=5) as served:
+    async with listening(app, sock, leaving=app.state.tail.close) as served:
         typer.echo(f"Oneiro listens on {served.url}")
+        served.task.add_done_callback(lambda _ended: stop.set())
         await stop.wait()
         app.state.stopping.set()
         await app.state.relay.drain(settings.drain_seconds)
+    if served.task.done() and served.task.exception():
+        raise SetupError("the server ended by itself; see the lines above")
 
 
 async def look_at_database(settings: Settings) -> None:

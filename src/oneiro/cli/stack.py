@@ -1,6 +1,7 @@
 """Everything on one machine: PostgreSQL, engine (without a platform key) and API, or the one that runs already."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,7 +33,10 @@ WAIT_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A running Oneiro on this machine; `own` says that this process runs it, `task` ends when it ends."""
+    """A running Oneiro on this machine.
+
+    `own` says that this process runs it; `failed` is set when its database or its server cannot be kept running.
+    """
 
     api_url: str
     simulated: bool
@@ -62,16 +66,20 @@ async def local_stack(settings: Settings, *, port: int | None = None, speed: flo
         if simulated:
             settings = await _with_engine(stack, settings, speed)
         app = create_app(settings, Surroundings(simulated=simulated, local=True))
-        api = await stack.enter_async_context(listening(app, sock))
+        api = await stack.enter_async_context(listening(app, sock, leaving=app.state.tail.close))
+        api.task.add_done_callback(lambda _ended: server.failed.set())
         server.publish(api_url=api.url, simulated=simulated)
         yield Stack(api.url, simulated, own=True, database_url=server.url(DATABASE, SERVICE), failed=server.failed)
 
 
 async def _joined(server: Server) -> Stack:
     # The owner publishes its address last; until then it is still starting.
-    async with asyncio.timeout(WAIT_SECONDS):
-        while "api_url" not in (facts := server.facts):  # noqa: ASYNC110 - another process writes it.
-            await asyncio.sleep(0.1)
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while "api_url" not in (facts := server.facts):  # noqa: ASYNC110 - another process writes it.
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise SetupError("another process holds the data directory and serves nothing; end it first") from None
     database_url = server.url(DATABASE, SERVICE)
     return Stack(facts["api_url"], facts["simulated"], own=False, database_url=database_url, failed=server.failed)
 
@@ -93,12 +101,10 @@ async def _load_interpreters(server: Server) -> None:
 
 
 def _local(settings: Settings, server: Server) -> Settings:
-    return settings.model_copy(
-        update={
-            "database_url": SecretStr(server.url(DATABASE, SERVICE)),
-            "jwt_secret": settings.jwt_secret or SecretStr(local_secret(settings.data_dir, make=True)),
-        }
-    )
+    # Embedded mode signs people in itself, whatever issuer the environment names.
+    secret = settings.jwt_secret or SecretStr(local_secret(settings.data_dir, make=True))
+    url = SecretStr(server.url(DATABASE, SERVICE))
+    return settings.model_copy(update={"database_url": url, "jwt_secret": secret, "jwks_url": None})
 
 
 def local_secret(data_dir: Path, *, make: bool = False) -> str:
@@ -110,9 +116,15 @@ def local_secret(data_dir: Path, *, make: bool = False) -> str:
     if not path.exists():
         if not make:
             raise SetupError(f"{data_dir} holds no Oneiro yet: start it once with oneiro up, or set ONEIRO_JWT_SECRET")
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(48))
-    return path.read_text().strip()
+        # Written beside and moved, so that a crash cannot leave an empty secret.
+        fresh = data_dir / f"jwt_secret.{os.getpid()}"
+        fresh.touch(mode=0o600)
+        fresh.write_text(secrets.token_urlsafe(48))
+        fresh.replace(path)
+    secret = path.read_text().strip()
+    if not secret:
+        raise SetupError(f"{path} is empty: remove it, and the next start makes a new one")
+    return secret
 
 
 async def _with_engine(stack: AsyncExitStack, settings: Settings, speed: float) -> Settings:

@@ -41,6 +41,7 @@ class Dreamers:
             )
         await self.me(caller)
         async with self._db.as_dreamer(caller.claims) as conn:
+            await store.lock(conn, caller.dreamer())
             dreamer = await store.find(conn, caller.dreamer(), self._clock())
             if dreamer is None:
                 raise NotFound("The profile was deleted just now.", code="dreamer_not_found")

@@ -38,6 +38,11 @@ async def find(conn: Connection, user_id: UUID, now: datetime) -> Dreamer | None
         return await cursor.fetchone()
 
 
+async def lock(conn: Connection, user_id: UUID) -> None:
+    """Hold the dreamer's row, so that two changes at once do not undo each other."""
+    await conn.execute("SELECT 1 FROM profiles WHERE user_id = %s FOR UPDATE", (user_id,))
+
+
 async def update(conn: Connection, dreamer: Dreamer) -> None:
     """Write the fields that a dreamer may change herself."""
     await conn.execute(

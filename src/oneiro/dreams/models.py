@@ -1,6 +1,6 @@
 """A dream in the journal as the API takes and shows it."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -27,6 +27,16 @@ def _interpretation(value: str | None) -> str | None:
     return text.bounded(value, field="interpretation", limit=text.MAX_CONTEXT, empty=True) or None
 
 
+def _moment(value: datetime) -> datetime:
+    """The moment in UTC; one that no calendar of ours holds is refused."""
+    try:
+        moment = value.astimezone(UTC)
+    except (OverflowError, ValueError):
+        raise ValueError("is not a moment between the years 1 and 9999") from None
+    return moment
+
+
+Moment = Annotated[datetime, AfterValidator(_moment)]
 Content = Annotated[str, AfterValidator(_content)]
 Title = Annotated[str | None, AfterValidator(_title)]
 Symbols = Annotated[list[Annotated[str, AfterValidator(_symbol)]], Field(max_length=50)]
@@ -42,7 +52,7 @@ class NewDream(BaseModel):
     content: Content
     symbols: Symbols = []
     interpretation: Interpretation = None
-    interpretation_date: datetime | None = None
+    interpretation_date: Moment | None = None
 
 
 class DreamChange(BaseModel):
@@ -54,7 +64,7 @@ class DreamChange(BaseModel):
     content: Content | None = None
     symbols: Symbols | None = None
     interpretation: Interpretation = None
-    interpretation_date: datetime | None = None
+    interpretation_date: Moment | None = None
     status: Literal["kept"] | None = Field(None, description="Keeps a draft.")
 
 

@@ -48,6 +48,7 @@ class Dreams:
     async def change(self, caller: Identity, dream_id: UUID, change: DreamChange) -> Dream:
         """Change the fields that were sent."""
         async with self._db.as_dreamer(caller.claims) as conn:
+            await store.lock(conn, caller.dreamer(), dream_id)
             dream = await store.find(conn, caller.dreamer(), dream_id)
             if dream is None:
                 raise _missing()

@@ -57,6 +57,11 @@ async def select(conn: Connection, user_id: UUID, limit: int, after: Cursor | No
         return await cursor.fetchall()
 
 
+async def lock(conn: Connection, user_id: UUID, dream_id: UUID) -> None:
+    """Hold a dream's row, so that two changes at once do not undo each other."""
+    await conn.execute("SELECT 1 FROM dreams WHERE id = %s AND user_id = %s FOR UPDATE", (dream_id, user_id))
+
+
 async def update(conn: Connection, user_id: UUID, dream: Dream) -> datetime | None:
     """Write the changed fields of a dream; the time of the change, or None when there is no such dream."""
     result = await conn.execute(
