@@ -143,8 +143,9 @@ export class Live {
     this.leaving = true;
     this.change({ phase: "ended" });
     await this.deliver();
-    await this.drop();
-    return this.tellEnd("user_ended");
+    // Told first and hung up then, so that the summary is there with the answer.
+    const talk = await this.tellEnd("user_ended").finally(() => this.drop());
+    return talk;
   }
 
   private async tellEnd(reason: "user_ended" | "agent_ended" | "error"): Promise<Talk> {

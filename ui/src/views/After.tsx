@@ -14,9 +14,22 @@ interface Harvest {
   dream: Dream | null;
 }
 
-async function harvest(id: string): Promise<Harvest> {
+const LOOKS = 8;
+const BETWEEN_MS = 700;
+
+/** A conversation that something else ended is summed up a moment later. */
+async function summedUp(id: string): Promise<Talk> {
   const path = { conversation_id: id };
-  const talk = await ask("post", "/v1/conversations/{conversation_id}/end", { path, body: { reason: "user_ended" } });
+  let talk = await ask("post", "/v1/conversations/{conversation_id}/end", { path, body: { reason: "user_ended" } });
+  for (let look = 1; look < LOOKS && !talk.summary && talk.message_count > 0; look += 1) {
+    await new Promise((done) => setTimeout(done, BETWEEN_MS));
+    talk = await ask("get", "/v1/conversations/{conversation_id}", { path });
+  }
+  return talk;
+}
+
+async function harvest(id: string): Promise<Harvest> {
+  const talk = await summedUp(id);
   live.set(null);
   if (talk.dream_id) return { talk, dream: await ask("get", "/v1/dreams/{dream_id}", { path: { dream_id: talk.dream_id } }) };
   const { items } = await ask("get", "/v1/dreams", { query: { limit: 10 } });

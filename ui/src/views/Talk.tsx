@@ -136,7 +136,7 @@ function Room({ talk }: { talk: Live }) {
 
       <Presence talk={talk} scene={scene} card={card} state={state} />
 
-      <main id="main" class="talk-words">
+      <main id="main" class="talk-words" tabIndex={0} aria-label="The conversation">
         {scene.notice && <p class="whisper">{scene.notice}</p>}
         <Transcript scene={scene} name={name} dismiss={() => talk.dismissCard()} />
       </main>

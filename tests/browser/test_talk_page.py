@@ -1,0 +1,303 @@
+"""A dreamer's way through the page, as she takes it."""
+
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from oneiro.engine.faults import Drop, Status
+
+Enter = Callable[..., Awaitable[Any]]
+
+DREAM = (
+    "I dreamed that I was walking beside a black lake at night, and a white owl stood on the water as if on glass. "
+    "Suddenly my grandmother waved from the far shore."
+)
+NO_MICROPHONE = """
+navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("no", "NotAllowedError"));
+"""
+READY = re.compile("is (reading|listening)")
+
+
+async def begin(page: Page, name: str = "Carl", *, aloud: bool = False) -> None:
+    """From the first page through the consent into the conversation."""
+    await page.get_by_role("radio", name=name).check()
+    await page.get_by_role("button", name=f"Speak with {name}" if aloud else "Write instead").click()
+    await agree(page)
+
+
+async def agree(page: Page) -> None:
+    await page.get_by_label("I am 18 or older.").check()
+    await page.get_by_role("button", name=re.compile("Agree")).click()
+
+
+async def say(page: Page, words: str) -> None:
+    await expect(page.locator(".state")).to_have_text(READY)
+    field = page.get_by_label(re.compile("^Write to"))
+    await field.fill(words)
+    await field.press("Enter")
+
+
+async def answered(page: Page, times: int) -> None:
+    """Until the interpreter has spoken so often, and waits again."""
+    await expect(page.locator(".line.interpreter:not(.open, .pondering)")).to_have_count(times)
+    await expect(page.locator(".state")).to_have_text(READY)
+
+
+@pytest.mark.parametrize("transport", ["direct", "relay"])
+async def test_a_written_dream_goes_from_the_first_word_into_the_journal(enter: Enter, transport: str) -> None:
+    visit = await enter(transport=transport)
+    page = await visit.open()
+    shown = transport == "direct"
+    await expect(page.get_by_role("heading", name="Tell me your dream")).to_be_visible()
+    await expect(page.get_by_role("radio")).to_have_count(2)
+    if shown:
+        await visit.look("home")
+    await page.get_by_role("radio", name="Lakshmi").check()
+    await page.get_by_role("button", name="Write instead").click()
+    if shown:
+        await visit.look("consent")
+    await agree(page)
+    await answered(page, 1)
+    await expect(page.get_by_text("You are talking with Lakshmi, an AI")).to_be_visible()
+    await expect(page.get_by_text("Demo", exact=True)).to_be_visible()
+    await say(page, DREAM)
+    await answered(page, 2)
+    if shown:
+        await visit.look("talk-written")
+    await page.get_by_role("button", name="End", exact=True).click()
+
+    await expect(page.get_by_role("heading", name="What was said")).to_be_visible()
+    await expect(page.locator(".images")).to_contain_text("owl")
+    await expect(page.get_by_label("Dream", exact=True)).to_have_value(DREAM)
+    await page.get_by_role("radio", name="4 of 5").check()
+    if shown:
+        await visit.look("after")
+    await expect(page.locator(".stars .lit")).to_have_count(4)
+    await page.get_by_label("A word, if you like").fill("The owl stayed with me.")
+    await page.get_by_role("button", name="Send").click()
+    await expect(page.get_by_text("Thank you. Very good")).to_be_visible()
+    await page.get_by_role("button", name="Keep it").click()
+    await expect(page.get_by_text("It is in your journal.")).to_be_visible()
+
+    await page.get_by_role("link", name="Journal").last.click()
+    await expect(page.locator("section", has_text="Dreams").locator(".shelf li")).to_have_count(1)
+    if shown:
+        await visit.look("journal")
+    await page.get_by_role("link", name=re.compile("With Lakshmi")).click()
+    await expect(page.locator(".line.user")).to_have_text(re.compile("white owl"))
+    await expect(page.locator(".line.interpreter")).to_have_count(2)
+    await expect(page.get_by_role("radio", name="4 of 5")).to_be_checked()
+    if shown:
+        await visit.look("conversation")
+
+
+async def test_a_spoken_conversation_is_interrupted_heard_and_answered(enter: Enter) -> None:
+    visit = await enter(speed=1, heard="I dreamed of a red door in the sea")
+    page = await visit.open()
+    await page.get_by_role("button", name="Speak with Carl").click()
+    await visit.look("consent-voice")
+    await agree(page)
+    await expect(page.locator(".state")).to_contain_text("Carl is speaking")
+    opening = page.locator(".line.interpreter").first
+    whole = await opening.inner_text()
+    await expect(page.locator(".state")).to_contain_text("Carl is listening")
+    assert len(await opening.inner_text()) < len(whole), "the greeting is cut where the dreamer began to speak"
+    await expect(page.locator(".line.user")).to_have_text(re.compile("red door in the sea"))
+    await expect(page.locator(".line.interpreter")).to_have_count(2)
+    await expect(page.locator(".state")).to_contain_text("Carl is speaking")
+    await visit.look("talk-aloud")
+    await page.get_by_role("button", name="Be quiet for now").click()
+    await expect(page.get_by_role("button", name="Be quiet for now")).to_have_count(0)
+    mute = page.get_by_role("button", name="Mute")
+    await mute.click()
+    await expect(page.get_by_role("button", name="Unmute")).to_have_attribute("aria-pressed", "true")
+    await page.get_by_role("button", name="End", exact=True).click()
+    await expect(page.get_by_label("Dream", exact=True)).to_have_value(re.compile("red door"))
+
+
+async def test_without_a_microphone_one_writes(enter: Enter) -> None:
+    visit = await enter(script=NO_MICROPHONE)
+    page = await visit.open()
+    await begin(page, aloud=True)
+    await expect(page.locator(".whisper")).to_contain_text("keeps the microphone closed, so we write")
+    await answered(page, 1)
+    await visit.look("talk-without-microphone")
+    await say(page, DREAM)
+    await answered(page, 2)
+
+
+@pytest.mark.parametrize("transport", ["direct", "relay"])
+async def test_a_reload_finds_the_conversation_and_the_unsent_words_again(enter: Enter, transport: str) -> None:
+    visit = await enter(transport=transport)
+    page = await visit.open()
+    await begin(page)
+    await say(page, DREAM)
+    await answered(page, 2)
+    await page.get_by_label("Write to Carl").fill("and then I")
+    await page.reload()
+    await expect(page.locator(".line.user")).to_have_text(re.compile("white owl"))
+    await expect(page.get_by_label("Write to Carl")).to_have_value("and then I")
+    await say(page, "and then I woke up")
+    await expect(page.locator(".line.user")).to_have_count(2)
+    await expect(page.locator(".line.interpreter").last).to_be_visible()
+
+
+@pytest.mark.parametrize("transport", ["direct", "relay"])
+async def test_a_broken_line_is_found_again_by_itself(enter: Enter, transport: str) -> None:
+    visit = await enter(transport=transport, faults=(Drop(kind="drop", frame=9, times=1),), expected=("WebSocket",))
+    page = await visit.open()
+    await begin(page)
+    await expect(page.locator(".whisper")).to_have_text("The line is back.")
+    await expect(page.locator(".state")).to_have_text(READY)
+    await visit.look("talk-back")
+    await say(page, "The owl looked at me.")
+    await expect(page.locator(".line.interpreter").last).to_be_visible()
+
+
+async def test_a_spoken_conversation_asks_for_a_hand_after_a_reload(enter: Enter) -> None:
+    visit = await enter(speed=1)
+    page = await visit.open()
+    await begin(page, aloud=True)
+    await expect(page.locator(".state")).to_contain_text("Carl is speaking")
+    await page.reload()
+    await expect(page.get_by_role("heading", name="You were in the middle of a conversation")).to_be_visible()
+    await visit.look("threshold")
+    await page.get_by_role("button", name="Go on in writing").click()
+    await expect(page.locator(".state")).to_contain_text("Carl is reading")
+
+
+async def test_resting_and_going_on(enter: Enter) -> None:
+    visit = await enter()
+    page = await visit.open()
+    await begin(page)
+    await answered(page, 1)
+    await page.get_by_role("button", name="Pause").click()
+    await expect(page.locator(".state")).to_contain_text("Resting.")
+    await visit.look("talk-resting")
+    await page.get_by_role("button", name="Go on").click()
+    await expect(page.locator(".state")).to_have_text(READY)
+    await say(page, DREAM)
+    await expect(page.locator(".line.user")).to_have_count(1)
+
+
+async def test_while_the_platform_is_down_the_dream_is_kept(enter: Enter) -> None:
+    visit = await enter(faults=(Status(kind="status", status=503),), expected=("503",))
+    page = await visit.open()
+    await page.get_by_label("Your dream, if you like to write it down first").fill(DREAM)
+    await page.reload()
+    await expect(page.get_by_label("Your dream, if you like to write it down first")).to_have_value(DREAM)
+    await begin(page)
+    await expect(page.get_by_role("alert")).to_contain_text("Your dream is safe")
+    await visit.look("platform-down")
+    await page.get_by_role("link", name="Open the journal").click()
+    await page.get_by_role("link", name=re.compile("black lake")).click()
+    await expect(page.get_by_text("Suddenly my grandmother waved")).to_be_visible()
+
+
+@pytest.mark.parametrize("transport", ["direct", "relay"])
+async def test_words_of_danger_bring_the_card_and_hang_up_on_nobody(enter: Enter, transport: str) -> None:
+    visit = await enter(transport=transport)
+    page = await visit.open()
+    await begin(page)
+    await say(page, "I want to kill myself tonight")
+    card = page.get_by_role("region", name="Your safety comes first, right now")
+    await expect(card).to_be_visible()
+    await expect(card.get_by_role("link", name="Call 999")).to_have_attribute("href", "tel:999")
+    await expect(page.get_by_role("button", name="End", exact=True)).to_be_visible()
+    await answered(page, 2)
+    if transport == "direct":
+        await visit.look("talk-card")
+    await say(page, "I am safe now")
+    await answered(page, 3)
+    await card.get_by_role("button", name="Put this aside").click()
+    await expect(card).to_have_count(0)
+    await expect(page.get_by_role("link", name="Help lines")).to_be_visible()
+
+
+async def test_a_dream_is_written_down_talked_about_and_deleted(enter: Enter) -> None:
+    visit = await enter()
+    page = await visit.open()
+    await page.get_by_label("Your dream, if you like to write it down first").fill(DREAM)
+    await page.get_by_role("button", name="Only keep it in my journal").click()
+    await expect(page.locator(".dreamt")).to_have_text(DREAM)
+    await visit.look("dream")
+    await page.get_by_role("link", name="Talk on about this dream").click()
+    await expect(page.get_by_text("About your dream")).to_be_visible()
+    await visit.look("home-about-a-dream")
+    await begin(page)
+    await answered(page, 1)
+    await say(page, "The owl was the strangest of it.")
+    await answered(page, 2)
+    await page.get_by_role("button", name="End", exact=True).click()
+    await page.get_by_role("link", name="Read it again").click()
+    await page.get_by_role("button", name="Delete this conversation").click()
+    await visit.look("deletion")
+    await page.get_by_role("button", name="Delete for good").click()
+    await expect(page.get_by_role("heading", name="Conversations")).to_have_count(0)
+    await page.get_by_role("link", name=re.compile("black lake")).click()
+    await page.get_by_role("button", name="Delete this dream").click()
+    await page.get_by_role("button", name="Delete for good").click()
+    await expect(page.get_by_text("Nothing here yet.")).to_be_visible()
+    await visit.look("journal-empty")
+
+
+async def test_everything_can_be_taken_along(enter: Enter) -> None:
+    visit = await enter()
+    page = await visit.open()
+    await begin(page)
+    await say(page, DREAM)
+    await answered(page, 2)
+    await page.get_by_role("button", name="End", exact=True).click()
+    await expect(page.get_by_role("heading", name="What was said")).to_be_visible()
+    await page.goto(visit.url + "/you")
+    await visit.look("you")
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name="Take everything with me").click()
+    taken = json.loads((await (await download.value).path()).read_text())
+    assert [line["content"] for talk in taken["conversations"] for line in talk["messages"]][1] == DREAM
+    assert taken["dreams"][0]["content"] == DREAM
+
+
+async def test_the_keyboard_alone_is_enough(enter: Enter) -> None:
+    visit = await enter()
+    page = await visit.open()
+    await page.get_by_role("radio", name="Carl").focus()
+    await page.keyboard.press("ArrowRight")
+    await expect(page.get_by_role("radio", name="Lakshmi")).to_be_checked()
+    for _ in range(3):  # The field, speaking, writing.
+        await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await page.get_by_label("I am 18 or older.").focus()
+    await page.keyboard.press("Space")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await answered(page, 1)
+    await page.keyboard.press("Tab")
+    while not await page.evaluate("document.activeElement.matches('textarea')"):
+        await page.keyboard.press("Tab")
+    await page.keyboard.type(DREAM)
+    await page.keyboard.press("Enter")
+    await answered(page, 2)
+    spoken = page.get_by_role("status")
+    await expect(spoken).to_have_text(re.compile("is reading|Lakshmi:"))
+
+
+async def test_by_day_and_on_the_quiet_pages(enter: Enter) -> None:
+    visit = await enter()
+    page = await visit.open("/help")
+    await expect(page.get_by_role("link", name="Call 116 123")).to_be_visible()
+    await visit.look("help")
+    await page.get_by_role("button", name="Light for the day").click()
+    await visit.look("help-day")
+    await visit.open()
+    await expect(page.get_by_role("radio")).to_have_count(2)
+    await visit.look("home-day")
+    await begin(page, "Lakshmi")
+    await say(page, DREAM)
+    await answered(page, 2)
+    await visit.look("talk-day")
