@@ -1,9 +1,11 @@
 """Durable single-message POSTs a second over HTTP, beside one bare insert on the same server, pool and generator.
 
-    .venv/bin/python bench/ingest.py [--seconds 10] [--connections 64]
+    .venv/bin/python bench/ingest.py [--seconds 5] [--rounds 3] [--connections 64] [--worker]
 
-An embedded PostgreSQL with its durable defaults, one server process, one generator process, loopback only; everything
-is made in a temporary directory and removed. Lines go to 100 conversations of 100 dreamers, one line a request.
+An embedded PostgreSQL with its durable defaults, one server process each, one generator process, loopback only;
+everything is made in a temporary directory and removed. Lines go to 100 conversations of 100 dreamers, one line a
+request. The two are measured in turn, so that what else the machine does meets both. `--worker`: the server also
+stamps events and runs consumers and jobs, as `oneiro serve` does; without it, as with `--no-worker`.
 """
 
 import argparse
@@ -13,14 +15,16 @@ import json
 import os
 import platform
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -51,7 +55,8 @@ def serve() -> None:
         elevenlabs_api_key=SecretStr("unused"),
         elevenlabs_base_url="http://127.0.0.1:9",
     )
-    uvicorn.run(create_app(settings), port=ONEIRO_PORT, log_level="warning", access_log=False)
+    app = create_app(settings, worker=os.environ.get("BENCH_WORKER") == "1")
+    uvicorn.run(app, port=ONEIRO_PORT, log_level="warning", access_log=False)
 
 
 async def conversations(url: str) -> list[tuple[UUID, UUID]]:
@@ -90,17 +95,32 @@ def inserts() -> Iterator[bytes]:
     return itertools.repeat(request("/insert", json.dumps({"content": LINE}).encode()))
 
 
-@asynccontextmanager
-async def server(command: list[str], port: int, url: str):  # noqa: ANN201 - a context manager of a process.
-    process = subprocess.Popen(  # noqa: ASYNC220 - it is made once, before anything is measured.
-        [sys.executable, *command], env={**os.environ, "BENCH_DATABASE_URL": url}
-    )
+@dataclass
+class Server:
+    """A process that serves, and what was measured of it."""
+
+    name: str
+    port: int
+    requests: Iterator[bytes]
+    process: subprocess.Popen[bytes]
+    fast: list[Figures] = field(default_factory=list)
+    steady: list[Figures] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def serving(name: str, command: list[str], port: int, url: str, requests: Iterator[bytes]) -> Iterator[Server]:
+    process = subprocess.Popen([sys.executable, *command], env={**os.environ, "BENCH_DATABASE_URL": url})
     try:
-        await asyncio.to_thread(wait_for, port)
-        yield
+        wait_for(port)
+        yield Server(name, port, requests, process)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(20)
 
 
 def wait_for(port: int) -> None:
@@ -113,19 +133,39 @@ def wait_for(port: int) -> None:
     raise SystemExit(f"nothing answers on port {port}")
 
 
-def show(name: str, fast: Figures, steady: Figures) -> None:
+def middle(values: Iterable[float]) -> float:
+    return statistics.median(list(values))
+
+
+def show(server: Server) -> None:
+    fast, steady = server.fast, server.steady
     print(
-        f"{name:8} {fast.rate:8.0f}/s   p50 {fast.quantile(0.5):6.1f} ms   p99 {fast.quantile(0.99):6.1f} ms   "
-        f"at {steady.rate:.0f}/s: p50 {steady.quantile(0.5):5.1f} ms   p99 {steady.quantile(0.99):5.1f} ms   "
-        f"errors {fast.errors + steady.errors}"
+        f"{server.name:7}{middle(f.rate for f in fast):6.0f}/s  p50 {middle(f.quantile(0.5) for f in fast):6.1f} ms  "
+        f"p99 {middle(f.quantile(0.99) for f in fast):6.1f} ms  server CPU {middle(server.cpu):5.0f} µs a request | "
+        f"at {middle(f.rate for f in steady):.0f}/s: p50 {middle(f.quantile(0.5) for f in steady):5.1f} ms  "
+        f"p99 {middle(f.quantile(0.99) for f in steady):5.1f} ms | errors {sum(f.errors for f in fast + steady)}"
     )
 
 
-async def measure(port: int, requests: Iterator[bytes], options: argparse.Namespace) -> tuple[Figures, Figures]:
-    await as_fast_as_possible(port, requests, connections=options.connections, seconds=2)
-    fast = await as_fast_as_possible(port, requests, connections=options.connections, seconds=options.seconds)
-    steady = await at_rate(port, requests, rate=options.rate, seconds=options.seconds, connections=options.connections)
-    return fast, steady
+async def measure(server: Server, options: argparse.Namespace) -> None:
+    before = server.cpu_seconds()
+    fast = await as_fast_as_possible(
+        server.port, server.requests, connections=options.connections, seconds=options.seconds
+    )
+    server.cpu.append(1e6 * (server.cpu_seconds() - before) / len(fast.latencies))
+    server.fast.append(fast)
+
+
+async def measure_steady(server: Server, options: argparse.Namespace) -> None:
+    server.steady.append(
+        await at_rate(
+            server.port,
+            server.requests,
+            rate=options.rate,
+            seconds=options.seconds,
+            connections=options.connections,
+        )
+    )
 
 
 async def run(options: argparse.Namespace, place: Path) -> None:
@@ -141,22 +181,33 @@ async def run(options: argparse.Namespace, place: Path) -> None:
         made = await conversations(postgres.url("oneiro", user="oneiro_service"))
         cores, load = os.cpu_count(), os.getloadavg()[0]
         print(f"Python {platform.python_version()}, PostgreSQL {version[0]}, {cores} cores, load before {load:.1f}")
-        async with server([str(here / "bare.py"), str(BARE_PORT)], BARE_PORT, postgres.url("oneiro")):
-            bare = await measure(BARE_PORT, inserts(), options)
-        show("bare", *bare)
         url = postgres.url("oneiro", user="oneiro_service")
-        async with server([str(here / "ingest.py"), "--serve"], ONEIRO_PORT, url):
-            ours = await measure(ONEIRO_PORT, lines(made), options)
-        show("oneiro", *ours)
+        os.environ["BENCH_WORKER"] = "1" if options.worker else "0"
+        bare_command, our_command = [str(here / "bare.py"), str(BARE_PORT)], [str(here / "ingest.py"), "--serve"]
+        with (
+            serving("bare", bare_command, BARE_PORT, postgres.url("oneiro"), inserts()) as bare,
+            serving("oneiro", our_command, ONEIRO_PORT, url, lines(made)) as ours,
+        ):
+            for server in (bare, ours):
+                await as_fast_as_possible(server.port, server.requests, connections=options.connections, seconds=2)
+            for _ in range(options.rounds):
+                for measured in (measure, measure_steady):
+                    for server in (bare, ours):
+                        await measured(server, options)
+        show(bare)
+        show(ours)
         with psycopg.connect(postgres.url("oneiro")) as conn:
             kept = conn.execute("SELECT count(*), (SELECT sum(message_count) FROM conversations) FROM messages")
             row = kept.fetchone()
-        print(f"oneiro / bare: {ours[0].rate / bare[0].rate:.0%}; messages kept {row}")
+        share = middle(f.rate for f in ours.fast) / middle(f.rate for f in bare.fast)
+        print(f"oneiro / bare: {share:.0%}; load after {os.getloadavg()[0]:.1f}; messages kept, and counted: {row}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--worker", action="store_true", help="stamp events and run consumers and jobs as well")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--rate", type=float, default=500)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
