@@ -64,6 +64,8 @@ def _speakable(image: Image, line: str) -> bool:
     noun = image.noun
     if not noun or image.person or image.dead or image.score < _VIVID or len(noun.split()) > _MOST_WORDS:
         return False
+    if image.symbol is not None and image.symbol.kind == "person":
+        return False
     # "dog" alone cannot be spoken of; "a dog" and "the dog" can.
     if " " not in noun and not noun.endswith("s"):
         return False
