@@ -8,7 +8,7 @@ from psycopg.rows import class_row
 
 from oneiro.database.pool import Connection
 
-MOST_LINES: Final = 40
+MOST_LINES: Final = 12
 MOST_CHARACTERS: Final = 600
 
 
