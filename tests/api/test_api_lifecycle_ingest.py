@@ -15,7 +15,7 @@ SignIn = Callable[..., httpx.AsyncClient]
 
 
 async def started(client: httpx.AsyncClient, **options: Any) -> str:
-    answer = await client.post("/conversations", json={"interpreter_id": "carl", "options": options})
+    answer = await client.post("/conversations", json={"interpreter_id": "carl", "text_only": True, "options": options})
     assert answer.status_code == 201, answer.text
     return str(answer.json()["conversation_id"])
 

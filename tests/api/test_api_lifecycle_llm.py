@@ -57,7 +57,9 @@ def said(content: str) -> dict[str, Any]:
 
 
 async def ended(client: httpx.AsyncClient, *lines: str, **end: str) -> UUID:
-    conversation_id = (await client.post("/conversations", json={"interpreter_id": "carl"})).json()["conversation_id"]
+    conversation_id = (await client.post("/conversations", json={"interpreter_id": "carl", "text_only": True})).json()[
+        "conversation_id"
+    ]
     messages = [{"event_id": str(place), "sender": "user", "content": line} for place, line in enumerate(lines)]
     if messages:
         await client.post(f"/conversations/{conversation_id}/messages", json={"messages": messages})

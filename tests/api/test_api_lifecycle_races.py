@@ -220,7 +220,9 @@ async def test_a_start_that_is_cancelled_says_so_and_frees_its_slot_and_key(
     place = Slots(settings, clock).replica(elevenlabs_base_url=address)
     async with place.router.lifespan_context(place):
         headers = {"Idempotency-Key": "once"}
-        start = sign_in(at=place).post("/conversations", json={"interpreter_id": "carl"}, headers=headers)
+        start = sign_in(at=place).post(
+            "/conversations", json={"interpreter_id": "carl", "text_only": True}, headers=headers
+        )
         task = asyncio.create_task(start)
         await platform.called.wait()
         task.cancel()
@@ -240,7 +242,7 @@ async def test_a_conversation_that_ends_while_it_starts_has_failed(
     place = Slots(settings, clock).replica(elevenlabs_base_url=address)
     async with place.router.lifespan_context(place):
         client = sign_in(at=place)
-        start = asyncio.create_task(client.post("/conversations", json={"interpreter_id": "carl"}))
+        start = asyncio.create_task(client.post("/conversations", json={"interpreter_id": "carl", "text_only": True}))
         await platform.called.wait()
         conversation_id = (await look("SELECT id FROM conversations"))[0]["id"]
         ended = await client.post(f"/conversations/{conversation_id}/end")
@@ -290,7 +292,7 @@ async def test_racing_starts_never_pass_their_share_of_the_slots(
     first, second = (made.replica(max_concurrent_calls=10) for _ in range(2))
     async with first.router.lifespan_context(first), second.router.lifespan_context(second):
         clients = [sign_in(at=place, operator=True) for place in (first, second) for _ in range(10)]
-        body = {"interpreter_id": "carl", "options": {"priority": priority}}
+        body = {"interpreter_id": "carl", "text_only": True, "options": {"priority": priority}}
         answers = await asyncio.gather(*(client.post("/conversations", json=body) for client in clients))
 
     codes = [answer.status_code for answer in answers]
@@ -309,15 +311,21 @@ async def test_a_reservation_that_nobody_takes_up_lapses_and_a_report_renews_it(
     async with place.router.lifespan_context(place):
         first, second = sign_in(at=place), sign_in(at=place)
         conversation_id = await started(first)
-        assert (await second.post("/conversations", json={"interpreter_id": "carl"})).status_code == 429
+        assert (
+            await second.post("/conversations", json={"interpreter_id": "carl", "text_only": True})
+        ).status_code == 429
 
         clock.advance(59)
         await say(first, conversation_id, "1")
         clock.advance(60)
-        assert (await second.post("/conversations", json={"interpreter_id": "carl"})).status_code == 429
+        assert (
+            await second.post("/conversations", json={"interpreter_id": "carl", "text_only": True})
+        ).status_code == 429
 
         clock.advance(1800)
-        assert (await second.post("/conversations", json={"interpreter_id": "carl"})).status_code == 201
+        assert (
+            await second.post("/conversations", json={"interpreter_id": "carl", "text_only": True})
+        ).status_code == 201
 
 
 async def test_a_resume_needs_a_slot_and_leaves_the_conversation_paused_without_one(
@@ -352,10 +360,10 @@ async def test_the_minutes_of_a_day_are_bounded_until_midnight_utc(
         clock.advance(21 * 60)
         await dreamer.post(f"/conversations/{conversation_id}/end")
 
-        refused = await dreamer.post("/conversations", json={"interpreter_id": "carl"})
-        another = await other.post("/conversations", json={"interpreter_id": "carl"})
+        refused = await dreamer.post("/conversations", json={"interpreter_id": "carl", "text_only": True})
+        another = await other.post("/conversations", json={"interpreter_id": "carl", "text_only": True})
         clock.advance(12 * 3600)
-        tomorrow = await dreamer.post("/conversations", json={"interpreter_id": "carl"})
+        tomorrow = await dreamer.post("/conversations", json={"interpreter_id": "carl", "text_only": True})
 
     assert (refused.status_code, refused.json()["code"]) == (429, "daily_minutes")
     assert 11 * 3600 < int(refused.headers["Retry-After"]) < 12 * 3600

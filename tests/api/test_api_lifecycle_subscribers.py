@@ -20,7 +20,7 @@ DREAM = "I dreamt that a glass tram stopped in the middle of the lake and let ou
 
 async def shut_down(app: FastAPI, client: httpx.AsyncClient) -> UUID:
     """A conversation that something other than its client ended."""
-    answer = await client.post("/conversations", json={"interpreter_id": "carl"})
+    answer = await client.post("/conversations", json={"interpreter_id": "carl", "text_only": True})
     conversation_id = UUID(answer.json()["conversation_id"])
     messages = [{"event_id": "1", "sender": "user", "content": DREAM}]
     await client.post(f"/conversations/{conversation_id}/messages", json={"messages": messages})

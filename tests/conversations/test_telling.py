@@ -42,7 +42,7 @@ def test_where_no_dream_was_told_there_is_no_draft(said: list[str]) -> None:
 
 
 def test_a_line_of_danger_stays_out_of_the_journal() -> None:
-    found = draft([HERON, "There was more in the dream but I am going to kill myself tonight."], "en")
+    found = draft([HERON, "There was more in the dream. I am awake now, and I am going to kill myself tonight."], "en")
 
     assert found is not None
     assert found.content == HERON
