@@ -57,6 +57,7 @@ async def _until(*events: asyncio.Event) -> None:
 def _greet(stack: Stack, settings: Settings) -> None:
     kind = "[yellow]demo[/]: the platform is simulated here; set ELEVENLABS_API_KEY for real voices"
     console.print("\n[bold]Oneiro is running.[/]")
+    console.print(f"  Talk page  [bold]{stack.api_url}[/]   (signed in on this machine)")
     console.print(f"  API        {stack.api_url}/v1   (described at {stack.api_url}/openapi.json)")
     console.print(f"  Sign in    curl -X POST {stack.api_url}/v1/dev/session   (dreamer {local_dreamer()})")
     console.print("  Talk       oneiro talk carl   or   make talk   (in another terminal)")

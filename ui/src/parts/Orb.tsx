@@ -86,11 +86,13 @@ function paint(pen: CanvasRenderingContext2D, side: number, colours: Palette, no
   pen.clearRect(0, 0, side, side);
   pen.globalCompositeOperation = "source-over";
 
+  // By day a dark glow would be a stain.
+  const around = document.documentElement.dataset["theme"] === "day" ? blend(accent, WHITE, 0.25) : glow;
   const halo = pen.createRadialGradient(middle, middle, radius * 0.6, middle, middle, middle);
   halo.addColorStop(0, rgba(accent, 0.42 * now.light + now.loud * 0.25));
-  halo.addColorStop(0.32, rgba(glow, 0.3 * now.light + now.loud * 0.12));
-  halo.addColorStop(0.68, rgba(glow, 0.08 * now.light));
-  halo.addColorStop(1, rgba(glow, 0));
+  halo.addColorStop(0.32, rgba(around, 0.3 * now.light + now.loud * 0.12));
+  halo.addColorStop(0.68, rgba(around, 0.08 * now.light));
+  halo.addColorStop(1, rgba(around, 0));
   pen.fillStyle = halo;
   pen.fillRect(0, 0, side, side);
 
@@ -118,7 +120,7 @@ function paint(pen: CanvasRenderingContext2D, side: number, colours: Palette, no
 }
 
 function outline(pen: CanvasRenderingContext2D, middle: number, radius: number, { time, loud }: Frame): void {
-  const sway = 0.006 + loud * 0.035;
+  const sway = 0.005 + loud * 0.011;
   pen.beginPath();
   for (let step = 0; step <= 72; step += 1) {
     const angle = (step / 72) * Math.PI * 2;

@@ -3,6 +3,9 @@ import type { HelpCard, HelpLine } from "../api/client";
 import { announce } from "./announce";
 import { Icon } from "./Icon";
 
+// A card that fills the screen would hide the words it stands beside.
+const NEAREST = 3;
+
 /** Stands in the flow above the transcript: it covers nothing, and nobody is hung up on. */
 export function SafetyCard({ card, close }: { card: HelpCard; close: () => void }) {
   const heading = useRef<HTMLHeadingElement>(null);
@@ -16,10 +19,15 @@ export function SafetyCard({ card, close }: { card: HelpCard; close: () => void 
         {card.title}
       </h2>
       <p>{card.text}</p>
-      <Lines lines={card.lines} />
-      <button type="button" class="quiet" onClick={close}>
-        Put this aside
-      </button>
+      <Lines lines={card.lines.slice(0, NEAREST)} />
+      <div class="ways">
+        <a class="quiet" href="/help" target="_blank" rel="noreferrer">
+          All help lines<span class="unseen"> (in a new tab)</span>
+        </a>
+        <button type="button" class="quiet" onClick={close}>
+          Put this aside
+        </button>
+      </div>
     </section>
   );
 }

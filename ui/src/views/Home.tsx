@@ -1,4 +1,4 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, type Dream, type Dreamer, type InterpreterCard } from "../api/client";
 import { interpreters, me } from "../api/known";
 import { announce } from "../parts/announce";
@@ -186,8 +186,10 @@ function Guide({ card, chosen, choose }: { card: InterpreterCard; chosen: boolea
 }
 
 function Away({ trouble, name }: { trouble: Trouble; name: string }) {
+  const box = useRef<HTMLDivElement>(null);
+  useEffect(() => box.current?.scrollIntoView({ block: "center" }), [trouble]);
   return (
-    <div class="notice" role="alert">
+    <div ref={box} class="notice" role="alert">
       <p>
         {trouble.away ? `${name} cannot be reached just now. ` : `${trouble.text} `}
         {trouble.kept

@@ -1,3 +1,4 @@
+import type { RefObject } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, type InterpreterCard, type Talk as Conversation } from "../api/client";
 import { interpreters } from "../api/known";
@@ -26,9 +27,14 @@ function Threshold({ id, enter }: { id: string; enter: (talk: Live) => void }) {
     id,
   );
   const [trouble, meet] = useState("");
+  const cards = useLoaded(interpreters, "cards");
+  const card = cards.value?.find((one) => one.id === value?.interpreter_id);
   const over = value && value.status !== "active";
   const aloud = spoken.get(id);
 
+  useEffect(() => {
+    if (card) dress(palette(card));
+  }, [card]);
   useEffect(() => {
     if (over) go(`/conversations/${id}`, true);
     // A microphone needs a hand; writing can go on by itself.
@@ -46,6 +52,9 @@ function Threshold({ id, enter }: { id: string; enter: (talk: Live) => void }) {
 
   return (
     <main id="main" class="threshold">
+      <div class="threshold-orb">
+        <Orb colours={palette(card)} mood={failed ? "paused" : "resting"} />
+      </div>
       <h1>{failed ? "This conversation is not here" : "You were in the middle of a conversation"}</h1>
       {(failed || trouble) && <p>{trouble || kindly(failed)}</p>}
       {value && !over && (
@@ -191,17 +200,10 @@ function Presence({ talk, scene, card, state }: { talk: Live; scene: Scene; card
 }
 
 function Transcript({ scene, name, dismiss }: { scene: Scene; name: string; dismiss: () => void }) {
-  const end = useRef<HTMLDivElement>(null);
+  const list = useRef<HTMLOListElement>(null);
   const spoken = useRef("");
   const last = scene.lines[scene.lines.length - 1];
-
-  useEffect(() => {
-    const scroller = end.current?.closest(".talk-words");
-    if (!scroller) return;
-    // Whoever has scrolled up to read is left there.
-    const away = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
-    if (away < 260) scroller.scrollTop = scroller.scrollHeight;
-  }, [last?.text, scene.lines.length]);
+  const [below, onward] = useFollowing(list, scene.lines.filter(({ sender }) => sender === "user").length);
   useEffect(() => {
     if (!last || last.open || last.earlier || last.sender !== "interpreter" || spoken.current === last.key) return;
     spoken.current = last.key;
@@ -218,7 +220,7 @@ function Transcript({ scene, name, dismiss }: { scene: Scene; name: string; dism
 
   return (
     <>
-      <ol class="transcript" aria-label="What was said">
+      <ol ref={list} class="transcript" aria-label="What was said">
         {scene.start && (
           <li class="disclosure">
             <p>{scene.start.disclosure.text}</p>
@@ -239,10 +241,49 @@ function Transcript({ scene, name, dismiss }: { scene: Scene; name: string; dism
           </li>
         )}
       </ol>
-      <div ref={end} />
+      {below && (
+        <button type="button" class="soft onward" aria-label="To the newest words" onClick={onward}>
+          <Icon name="send" />
+        </button>
+      )}
     </>
   );
 }
+
+/** Keeps the newest words in sight, unless the reader has gone up to read; her own new line brings her back. */
+function useFollowing(list: RefObject<HTMLOListElement | null>, own: number): [boolean, () => void] {
+  const [below, know] = useState(false);
+  const following = useRef(true);
+  const scroller = () => list.current?.closest(".talk-words");
+  const down = () => {
+    following.current = true;
+    scroller()?.scrollTo({ top: scroller()?.scrollHeight ?? 0 });
+  };
+  useEffect(() => {
+    const element = scroller();
+    if (!element || !list.current) return;
+    const distance = () => element.scrollHeight - element.scrollTop - element.clientHeight;
+    const grown = new ResizeObserver(() => {
+      if (following.current) element.scrollTo({ top: element.scrollHeight });
+      know(distance() > NEAR);
+    });
+    const moved = () => {
+      following.current = distance() < NEAR;
+      know(!following.current);
+    };
+    grown.observe(list.current);
+    grown.observe(element);
+    element.addEventListener("scroll", moved, { passive: true });
+    return () => {
+      grown.disconnect();
+      element.removeEventListener("scroll", moved);
+    };
+  }, []);
+  useEffect(down, [own]);
+  return [below, down];
+}
+
+const NEAR = 80;
 
 function Composer({ talk, name, ready }: { talk: Live; name: string; ready: boolean }) {
   const kept = draft.line(talk.id);
