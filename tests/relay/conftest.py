@@ -213,6 +213,8 @@ class Dreamer:
     started: list[Frame] = field(default_factory=list)
 
     async def start(self, **request: Any) -> Frame:
+        if request.get("text_only") is False:
+            await self.http.patch("/me", json={"consents": {"voice": True}})
         answer = await self.http.post("/conversations", json={"interpreter_id": "carl", "text_only": True, **request})
         assert answer.status_code == 201, answer.text
         found: Frame = answer.json()

@@ -32,6 +32,7 @@ class Sleeper:
     def __init__(self, dreamer: Any, dial: Dial, dice: random.Random) -> None:
         self._dreamer, self._dial, self._dice = dreamer, dial, dice
         self.conversation_id = ""
+        self._sent = 0
         self.typed: list[str] = []
         self.heard: list[str] = []
 
@@ -43,7 +44,7 @@ class Sleeper:
                 turns = await self._talk(started["signed_url"], turns)
             except (ConnectionClosed, OSError, TimeoutError):
                 turns -= 1
-            answer = await self._dreamer.http.post(f"/conversations/{self.conversation_id}/resume")
+            answer = await self._post(f"/conversations/{self.conversation_id}/resume")
             if answer.status_code == 409 and not answer.json()["retryable"]:
                 return
             if turns <= 0:
@@ -51,14 +52,22 @@ class Sleeper:
             if answer.is_success:
                 started = answer.json()
             await asyncio.sleep(self._dice.random() / 10)
-        while (await self._dreamer.http.post(f"/conversations/{self.conversation_id}/end")).is_error:  # noqa: ASYNC110
+        while (await self._post(f"/conversations/{self.conversation_id}/end")).is_error:  # noqa: ASYNC110 - until it is.
             await asyncio.sleep(0.2)
+
+    async def _post(self, path: str, **body: Any) -> httpx.Response:
+        while True:
+            try:
+                answer: httpx.Response = await self._dreamer.http.post(path, json=body or None)
+            except httpx.TransportError:  # A kept connection that the server has closed just now.
+                await asyncio.sleep(0.05)
+            else:
+                return answer
 
     async def _start(self) -> Any:
         for _ in range(50):
-            answer = await self._dreamer.http.post(
-                "/conversations", json={"interpreter_id": self._dice.choice(["carl", "lakshmi"]), "text_only": True}
-            )
+            interpreter = self._dice.choice(["carl", "lakshmi"])
+            answer = await self._post("/conversations", interpreter_id=interpreter, text_only=True)
             if answer.is_success:
                 return answer.json()
             await asyncio.sleep(0.2)
@@ -69,7 +78,8 @@ class Sleeper:
         await socket.open()
         await self._listen(socket)
         while turns > 0:
-            text = f"{self._dice.choice(DREAMS)} ({len(self.typed)})"
+            self._sent += 1
+            text = f"{self._dice.choice(DREAMS)} ({self._sent})"
             await socket.send(type="user_message", text=text)
             await self._listen(socket)
             # Answered, so it was passed on, so it is stored.

@@ -49,6 +49,7 @@ async def test_spoken_danger_silences_the_answer_of_that_turn(
     assert socket.kinds().count("oneiro_safety") == 2
     (line,) = await until("SELECT metadata FROM messages WHERE content LIKE 'What a vivid%%'")
     assert line["metadata"]["withheld"] is True
+    await until("SELECT 1 FROM messages WHERE event_id = '1:interpreter:1'")
     assert len(await look("SELECT 1 FROM system_events WHERE event_type = 'safety.escalated'")) == 2
 
 

@@ -41,6 +41,8 @@ def bind(host: str, port: int, *, what: str) -> socket.socket:
         sock.listen(2048)
     except OSError as error:
         sock.close()
+        if isinstance(error, socket.gaierror):
+            raise SetupError(f"{host} is no address of this machine for {what}: {error.strerror}") from None
         if error.errno == errno.EADDRINUSE:
             raise SetupError(
                 f"port {port} on {host} is in use: stop what is listening there, or choose another port for {what}"

@@ -18,7 +18,7 @@ from oneiro.conversations.relayed.models import Admission, Fault, Outcome
 from oneiro.errors import ValidationError
 from oneiro.relay import frames
 from oneiro.relay.ledger import Ledger, Unwritten
-from oneiro.relay.legs import TOO_BIG, Gone, Leg
+from oneiro.relay.legs import LOST, TOO_BIG, Gone, Leg
 from oneiro.relay.limits import Limits
 from oneiro.relay.scribe import Scribe
 from oneiro.safety import cards
@@ -99,6 +99,7 @@ class Call:
 
     async def run(self) -> Ending:
         """Relay until one side leaves, time is up, or somebody stops it."""
+        self._splice()
         tasks = [asyncio.create_task(work) for work in (self._up(), self._down(), self._mind())]
         try:
             await asyncio.wait([self._stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -109,6 +110,28 @@ class Call:
         if self._stopped.done():
             return self._stopped.result()
         return _first([task for task in tasks if not task.cancelled()])
+
+    def _splice(self) -> None:
+        """Let sound go its own way where both sides can do that."""
+        client, upstream = self._client.side, self._upstream.side
+        if client is not None and upstream is not None:
+            patience = self._limits.writing
+            slow = _client_left(Gone(LOST, slow=True)), self._upstream_left(Gone(LOST, slow=True))
+            client.splice(upstream, self._sound_up, lambda: self.stop(slow[0]), patience=patience)
+            upstream.splice(client, self._sound_down, lambda: self.stop(slow[1]), patience=patience)
+
+    def _sound_up(self) -> bool:
+        self._watch.frames["up", "audio"] += 1
+        return True
+
+    def _sound_down(self) -> bool:
+        """Whether the interpreter's voice may be heard now."""
+        self._watch.frames["down", "audio"] += 1
+        self._active = time.monotonic()
+        if self._muted:
+            return False
+        self._reply_began("audio")
+        return True
 
     async def hear_out(self) -> None:
         """Note what the platform had said before its socket closed; nobody is left to be told."""
@@ -125,13 +148,12 @@ class Call:
     # Upwards
 
     async def _up(self) -> Ending:
-        counts = self._watch.frames
         try:
             while True:
                 raw = await self._client.receive()
                 if frames.is_sound_up(raw):
-                    counts["up", "audio"] += 1
-                    await self._send_up(raw)
+                    if self._sound_up():
+                        await self._send_up(raw)
                 else:
                     await self._take(frames.upward(raw))
         except Gone as gone:
@@ -186,7 +208,6 @@ class Call:
     # Downwards
 
     async def _down(self) -> Ending:
-        counts = self._watch.frames
         try:
             while True:
                 try:
@@ -194,21 +215,14 @@ class Call:
                 except Gone as gone:
                     return self._upstream_left(gone)
                 if frames.is_sound_down(raw):
-                    counts["down", "audio"] += 1
-                    await self._pass_sound(raw)
+                    if self._sound_down():
+                        await self._client.send(raw)
                 else:
                     await self._bring(raw, frames.downward(raw))
         except Gone as gone:
             return _client_left(gone)
         except _Upstream as lost:
             return self._upstream_left(lost.gone)
-
-    async def _pass_sound(self, raw: str) -> None:
-        self._active = time.monotonic()
-        if self._muted:
-            return
-        self._reply_began("audio")
-        await self._client.send(raw)
 
     async def _bring(self, raw: str, frame: frames.Downward) -> None:
         """Note what a frame tells, and pass it on unless it holds words that she shall not get now."""

@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from oneiro.errors import PlatformUnavailable
 from oneiro.relay.limits import MOST_DOWN, MOST_UP, SUBPROTOCOL
+from oneiro.relay.splice import EXTENSION, Side, SplicedClient
 
 MOST_REASON: Final = 120
 """Bytes of a close reason; the protocol allows 123."""
@@ -36,7 +37,9 @@ class Gone(Exception):
 
 
 class Leg(Protocol):
-    """One side of a call."""
+    """One side of a call; with a `side` its sound can be spliced to the other's."""
+
+    side: Side | None
 
     async def receive(self) -> str:
         """The next frame; raises `Gone`. Cancelling loses nothing."""
@@ -53,9 +56,12 @@ class ClientLeg:
 
     def __init__(self, socket: WebSocket, *, writing: float) -> None:
         self._socket, self._writing = socket, writing
+        self.side: Side | None = socket.scope.get("extensions", {}).get(EXTENSION)
 
     async def receive(self) -> str:
         """The next frame; raises `Gone`."""
+        if self.side:
+            self.side.release()
         message = await self._socket.receive()
         if message["type"] == "websocket.disconnect":
             # Our server says 1005 of a connection that broke, too.
@@ -80,6 +86,8 @@ class ClientLeg:
 
     async def close(self, code: int, reason: str) -> None:
         """Close the socket, if the client is still there."""
+        if self.side:
+            self.side.give_up()
         with suppress(WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
             async with asyncio.timeout(CLOSING):
                 await self._socket.close(code, _fitting(reason))
@@ -90,9 +98,12 @@ class UpstreamLeg:
 
     def __init__(self, socket: ClientConnection, *, writing: float) -> None:
         self._socket, self._writing = socket, writing
+        self.side: Side | None = socket.side if isinstance(socket, SplicedClient) else None
 
     async def receive(self) -> str:
         """The next frame; raises `Gone`."""
+        if self.side:
+            self.side.release()
         try:
             return await self._socket.recv(decode=True)
         except websockets.ConnectionClosed as closed:
@@ -112,6 +123,8 @@ class UpstreamLeg:
 
     async def close(self, code: int, reason: str) -> None:
         """Close the socket; what has arrived before can still be received."""
+        if self.side:
+            self.side.give_up()
         await self._socket.close(code, _fitting(reason))
 
 
@@ -128,6 +141,7 @@ async def dial(url: str, *, within: float, writing: float) -> UpstreamLeg:
             close_timeout=CLOSING,
             max_size=MOST_DOWN,
             proxy=None if local else True,
+            create_connection=SplicedClient,
         )
     except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.InvalidURI, EOFError) as error:
         raise PlatformUnavailable(f"The voice platform's socket cannot be opened ({type(error).__name__}).") from None

@@ -80,7 +80,7 @@ class Relayed:
             release=release,
             language=row.language,
             model=row.model,
-            text_only=row.text_only or not self._settings.voice_enabled,
+            text_only=row.text_only or not (self._settings.voice_enabled and dreamer.consents.voice),
             region=dreamer.region,
             variables=values,
             closing=closing_words(release.document, values),
