@@ -1,6 +1,6 @@
 """The relay under live calls: CPU per relayed frame, latency it adds to a direct socket, memory per call.
 
-`.venv/bin/python bench/relay.py [--calls 50,100] [--tls] [--seconds 8] [--gate MICROSECONDS]`
+`.venv/bin/python bench/relay.py [--calls 50,100] [--tls] [--plain] [--seconds 8] [--gate MICROSECONDS]`
 
 The relay is the whole API in a process of its own, with PostgreSQL; this process holds the clients and the platform's
 sockets, so that both ends read one clock. A call sends a microphone frame of 1,391 bytes every 32 ms, gets four
@@ -34,11 +34,13 @@ import uvloop
 import websockets
 from psycopg import sql
 from pydantic import SecretStr
-from websockets.asyncio.client import connect
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from oneiro.app import Surroundings, create_app
 from oneiro.auth import issue_token
+from oneiro.cli import listen
 from oneiro.cli.listen import bind, listening
 from oneiro.database.embedded import embedded
 from oneiro.database.migrate import migrate
@@ -47,6 +49,7 @@ from oneiro.engine.app import running
 from oneiro.engine.settings import EngineSettings
 from oneiro.interpreters.seed import load_seeds
 from oneiro.platform.port import SignedUrl
+from oneiro.relay import legs
 from oneiro.settings import Settings
 
 SECRET = "a secret of at least thirty-two bytes"
@@ -65,8 +68,15 @@ class Elsewhere:
         return SignedUrl(self._url, dt.datetime.now(dt.UTC) + dt.timedelta(minutes=15))
 
 
-async def relay(database_url: str, engine_url: str, upstream: str) -> None:
+class PlainClient(ClientConnection):
+    side = None
+
+
+async def relay(database_url: str, engine_url: str, upstream: str, way: str) -> None:
     """The process under test."""
+    if way == "plain":
+        listen.SplicedServer = WebSocketsSansIOProtocol  # type: ignore[misc,assignment]
+        legs.SplicedClient = PlainClient  # type: ignore[misc,assignment]
     settings = Settings(
         database_url=SecretStr(database_url),
         jwt_secret=SecretStr(SECRET),
@@ -257,11 +267,14 @@ async def main(arguments: argparse.Namespace) -> int:
                 server.url("bench", "oneiro_service"),
                 engine_url,
                 upstream,
+                "plain" if arguments.plain else "spliced",
                 stdout=asyncio.subprocess.PIPE,
             )
             assert process.stdout is not None
             api = (await process.stdout.readline()).decode().strip()
-            print(f"{platform.python_version()}, websockets {websockets.__version__}, {os.cpu_count()} cores, {scheme}")
+            print(
+                f"{platform.python_version()}, websockets {websockets.__version__}, {os.cpu_count()} cores, {scheme}, {'plain' if arguments.plain else 'spliced'}"
+            )
             heads = ("", "calls", "frames/s", "% core", "us/frame", "p50 ms", "p99 ms", "KB/call", "broken")
             print(
                 f"{heads[0]:<8}{heads[1]:>6}{heads[2]:>10}{heads[3]:>8}" + "".join(f"{h:>9}" for h in heads[4:8]),
@@ -282,11 +295,12 @@ async def main(arguments: argparse.Namespace) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--relay"]:
-        uvloop.run(relay(*sys.argv[2:5]))
+        uvloop.run(relay(*sys.argv[2:6]))
         sys.exit(0)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=lambda text: [int(part) for part in text.split(",")], default=[25, 50, 100])
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--tls", action="store_true", help="TLS to the platform, as in production")
+    parser.add_argument("--plain", action="store_true", help="through the libraries alone, without the splice")
     parser.add_argument("--gate", type=float, help="most microseconds of CPU a frame at the last number of calls")
     sys.exit(uvloop.run(main(parser.parse_args())))
