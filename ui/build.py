@@ -77,7 +77,7 @@ def _run(script: str, *arguments: str) -> None:
     wheel = _node()
     # Scripts of packages look for node on the PATH.
     environment = os.environ | {"PATH": f"{wheel / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
-    command = [wheel / "bin" / "node", wheel / script, *arguments]
+    command = [str(wheel / "bin" / "node"), str(wheel / script), *arguments]
     done = subprocess.run(command, cwd=UI, env=environment, check=False)  # noqa: S603 - our own tools.
     if done.returncode:
         raise RuntimeError(f"{Path(script).name} {' '.join(arguments)} failed; see the lines above")

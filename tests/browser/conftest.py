@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from axe_playwright_python.async_playwright import Axe
+from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # It brings no types.
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 from psycopg import sql
 from pydantic import SecretStr
@@ -27,10 +27,12 @@ from oneiro.engine.settings import EngineSettings
 from oneiro.interpreters.seed import load_seeds
 from oneiro.safety.cards import guardrail
 from oneiro.settings import Settings
+from oneiro.web.pages import STATIC
 
 SHOTS = Path(__file__).parent / "shots"
 SIZES = {"390": (390, 844), "1280": (1280, 800)}
 RATE = 16_000
+SECRET = "a secret of at least thirty-two bytes"
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -101,6 +103,7 @@ class Visit:
 
     page: Page
     url: str
+    secret: str
     faults: list[str] = field(default_factory=list)
     expected: tuple[str, ...] = ()
 
@@ -143,6 +146,7 @@ Enter = Callable[..., Awaitable[Visit]]
 @pytest.fixture
 async def enter(service_url: str, browser: Browser) -> AsyncIterator[Enter]:
     """Starts a house (engine, API, pages) and opens its door to a new dreamer; afterwards nothing foreign was met."""
+    assert (STATIC / "index.html").is_file(), "the pages are not built: make ui"
     visits: list[Visit] = []
     async with AsyncExitStack() as stack:
 
@@ -154,6 +158,8 @@ async def enter(service_url: str, browser: Browser) -> AsyncIterator[Enter]:
             heard: str | None = None,
             expected: tuple[str, ...] = (),
             script: str | None = None,
+            local: bool = True,
+            embedder: str | None = None,
         ) -> Visit:
             engine = EngineSettings(
                 guardrail=guardrail,
@@ -164,12 +170,13 @@ async def enter(service_url: str, browser: Browser) -> AsyncIterator[Enter]:
             engine_url = await stack.enter_async_context(running(engine))
             settings = Settings(
                 database_url=SecretStr(service_url),
-                jwt_secret=SecretStr("a secret of at least thirty-two bytes"),
+                jwt_secret=SecretStr(SECRET),
                 elevenlabs_api_key=SecretStr("a key"),
                 elevenlabs_base_url=engine_url,
-                transport=transport,  # type: ignore[arg-type]  # One of its two words.
+                transport=transport,
+                cors_origins=[embedder] if embedder else [],
             )
-            app = create_app(settings, Surroundings(simulated=True, local=True))
+            app = create_app(settings, Surroundings(simulated=True, local=local))
             sock = bind("127.0.0.1", 0, what="the test")
             stack.callback(sock.close)
             house = await stack.enter_async_context(listening(app, sock, grace=1))
@@ -180,7 +187,7 @@ async def enter(service_url: str, browser: Browser) -> AsyncIterator[Enter]:
             context.set_default_timeout(15_000)
             if script:
                 await context.add_init_script(script)
-            visit = Visit(await context.new_page(), house.url, expected=expected)
+            visit = Visit(await context.new_page(), house.url, SECRET, expected=expected)
             visit.watch()
             visits.append(visit)
             return visit

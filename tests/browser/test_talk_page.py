@@ -1,6 +1,5 @@
 """A dreamer's way through the page, as she takes it."""
 
-import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -216,88 +215,3 @@ async def test_words_of_danger_bring_the_card_and_hang_up_on_nobody(enter: Enter
     await card.get_by_role("button", name="Put this aside").click()
     await expect(card).to_have_count(0)
     await expect(page.get_by_role("link", name="Help lines")).to_be_visible()
-
-
-async def test_a_dream_is_written_down_talked_about_and_deleted(enter: Enter) -> None:
-    visit = await enter()
-    page = await visit.open()
-    await page.get_by_label("Your dream, if you like to write it down first").fill(DREAM)
-    await page.get_by_role("button", name="Only keep it in my journal").click()
-    await expect(page.locator(".dreamt")).to_have_text(DREAM)
-    await visit.look("dream")
-    await page.get_by_role("link", name="Talk on about this dream").click()
-    await expect(page.get_by_text("About your dream")).to_be_visible()
-    await visit.look("home-about-a-dream")
-    await begin(page)
-    await answered(page, 1)
-    await say(page, "The owl was the strangest of it.")
-    await answered(page, 2)
-    await page.get_by_role("button", name="End", exact=True).click()
-    await page.get_by_role("link", name="Read it again").click()
-    await page.get_by_role("button", name="Delete this conversation").click()
-    await visit.look("deletion")
-    await page.get_by_role("button", name="Delete for good").click()
-    await expect(page.get_by_role("heading", name="Conversations")).to_have_count(0)
-    await page.get_by_role("link", name=re.compile("black lake")).click()
-    await page.get_by_role("button", name="Delete this dream").click()
-    await page.get_by_role("button", name="Delete for good").click()
-    await expect(page.get_by_text("Nothing here yet.")).to_be_visible()
-    await visit.look("journal-empty")
-
-
-async def test_everything_can_be_taken_along(enter: Enter) -> None:
-    visit = await enter()
-    page = await visit.open()
-    await begin(page)
-    await say(page, DREAM)
-    await answered(page, 2)
-    await page.get_by_role("button", name="End", exact=True).click()
-    await expect(page.get_by_role("heading", name="What was said")).to_be_visible()
-    await page.goto(visit.url + "/you")
-    await visit.look("you")
-    async with page.expect_download() as download:
-        await page.get_by_role("button", name="Take everything with me").click()
-    taken = json.loads((await (await download.value).path()).read_text())
-    assert [line["content"] for talk in taken["conversations"] for line in talk["messages"]][1] == DREAM
-    assert taken["dreams"][0]["content"] == DREAM
-
-
-async def test_the_keyboard_alone_is_enough(enter: Enter) -> None:
-    visit = await enter()
-    page = await visit.open()
-    await page.get_by_role("radio", name="Carl").focus()
-    await page.keyboard.press("ArrowRight")
-    await expect(page.get_by_role("radio", name="Lakshmi")).to_be_checked()
-    for _ in range(3):  # The field, speaking, writing.
-        await page.keyboard.press("Tab")
-    await page.keyboard.press("Enter")
-    await page.get_by_label("I am 18 or older.").focus()
-    await page.keyboard.press("Space")
-    await page.keyboard.press("Tab")
-    await page.keyboard.press("Tab")
-    await page.keyboard.press("Enter")
-    await answered(page, 1)
-    await page.keyboard.press("Tab")
-    while not await page.evaluate("document.activeElement.matches('textarea')"):
-        await page.keyboard.press("Tab")
-    await page.keyboard.type(DREAM)
-    await page.keyboard.press("Enter")
-    await answered(page, 2)
-    spoken = page.get_by_role("status")
-    await expect(spoken).to_have_text(re.compile("is reading|Lakshmi:"))
-
-
-async def test_by_day_and_on_the_quiet_pages(enter: Enter) -> None:
-    visit = await enter()
-    page = await visit.open("/help")
-    await expect(page.get_by_role("link", name="Call 116 123")).to_be_visible()
-    await visit.look("help")
-    await page.get_by_role("button", name="Light for the day").click()
-    await visit.look("help-day")
-    await visit.open()
-    await expect(page.get_by_role("radio")).to_have_count(2)
-    await visit.look("home-day")
-    await begin(page, "Lakshmi")
-    await say(page, DREAM)
-    await answered(page, 2)
-    await visit.look("talk-day")
