@@ -1,5 +1,7 @@
 import asyncio
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -127,3 +129,17 @@ async def test_the_loops_lag_is_what_a_sleep_takes_too_long() -> None:
     shown = samples(metrics.render(None))
     assert shown["oneiro_event_loop_lag_seconds_count{}"] == 2
     assert round(shown["oneiro_event_loop_lag_seconds_sum{}"], 6) == 10.0
+
+
+def test_the_reference_names_every_figure_with_its_labels_and_no_other() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(oneiro_\w+)` \|(?: (?:counter|gauge|histogram) \|)?([^|]*)\|", page, flags=re.MULTILINE)
+    described = {name: set(re.findall(r"`(\w+)`", labels.partition(":")[0])) for name, labels in rows}
+
+    shown: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(observed().render(SNAPSHOT).decode()):
+        if family.name.startswith("oneiro_"):
+            name = family.name + ("_total" if family.type == "counter" else "")
+            shown[name] = {label for sample in family.samples for label in sample.labels} - {"le"}
+
+    assert described == shown

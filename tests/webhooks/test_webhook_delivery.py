@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -402,3 +403,20 @@ async def test_the_log_is_pruned_but_not_what_waits(
 
     assert await prune(database, datetime.now(UTC) + timedelta(hours=1), batch=1) == 2
     assert await states(look) == [("pending", 0)]
+
+
+async def test_the_receiver_in_the_documentation_takes_each_event_once(
+    receiver: Any, register: Register, fire: Fire, make: Make
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "receive-webhooks.md").read_text()
+    example: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], example)  # noqa: S102 - it is our own page.
+    _, secret = await register(receiver.url)
+    await fire({"name": "agents"})
+    await deliver(make())
+    headers, content = receiver.got[0]
+
+    assert example["receive"](secret, headers, content)["data"] == {"name": "agents"}
+    assert example["receive"](secret, headers, content) is None
+    with pytest.raises(WebhookVerificationError):
+        example["receive"](new_secret(), headers, content)
