@@ -17,7 +17,8 @@ from oneiro import __version__, http
 from oneiro.auth import issue_token
 from oneiro.background import CONSUMER_NAMES, listening, working
 from oneiro.conversations import routes as conversation_routes
-from oneiro.database.pool import reachable
+from oneiro.database.migrate import lacking
+from oneiro.database.pool import DatabaseUnavailable
 from oneiro.dreamers import routes as dreamer_routes
 from oneiro.dreams import routes as dream_routes
 from oneiro.errors import NotFound
@@ -143,12 +144,15 @@ async def healthz() -> dict[str, str]:
 
 @_health.get("/readyz", responses={503: {"description": "Not now."}})
 async def readyz(request: Request, response: Response) -> dict[str, bool]:
-    """Whether the process can serve: it reaches its database and is not about to stop."""
-    database = await reachable(request.app.state.database)
+    """Whether the process can serve: it reaches a database with its schema, and is not about to stop."""
     stopping = request.app.state.stopping.is_set()
-    ready = database and not stopping
+    try:
+        database, schema = True, not await lacking(request.app.state.database)
+    except DatabaseUnavailable:
+        database, schema = False, False
+    ready = database and schema and not stopping
     response.status_code = status.HTTP_200_OK if ready else status.HTTP_503_SERVICE_UNAVAILABLE
-    return {"ready": ready, "database": database, "stopping": stopping}
+    return {"ready": ready, "database": database, "schema": schema, "stopping": stopping}
 
 
 class LocalSession(BaseModel):

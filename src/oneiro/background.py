@@ -12,6 +12,7 @@ from oneiro.events.loops import running
 from oneiro.events.models import Filter
 from oneiro.events.sequencer import Sequencer
 from oneiro.events.tail import Lagged
+from oneiro.idempotency import store as idempotency
 from oneiro.interpreters.agents import jobs as agents
 from oneiro.jobs import upkeep
 from oneiro.jobs.models import JobFunction, Periodic
@@ -20,6 +21,15 @@ from oneiro.metrics import LoopLag
 from oneiro.parts import Parts
 from oneiro.webhooks import jobs as webhooks
 from oneiro.webhooks.delivery.service import FAN_OUT
+
+BATCH = 1000
+
+
+async def _forget_answers(parts: Parts, _payload: Mapping[str, Any]) -> None:
+    deleted = BATCH
+    while deleted == BATCH:
+        async with parts.database.as_service() as conn:
+            deleted = await idempotency.delete_old(conn, BATCH)
 
 
 async def _sweep(parts: Parts, _payload: Mapping[str, Any]) -> None:
@@ -33,6 +43,7 @@ CONSUMERS: tuple[Consumer | Emitter, ...] = (
 CONSUMER_NAMES = tuple(consumer.name for consumer in CONSUMERS)
 JOBS: Mapping[str, JobFunction[Parts]] = {
     "conversations.sweep": _sweep,
+    "idempotency.prune": _forget_answers,
     **upkeep.FUNCTIONS,
     **agents.FUNCTIONS,
     **reconciling.FUNCTIONS,
@@ -43,7 +54,8 @@ JOBS: Mapping[str, JobFunction[Parts]] = {
 def periodic(parts: Parts) -> tuple[Periodic, ...]:
     """The jobs that come again and again."""
     sweep = Periodic("conversations.sweep", every=float(parts.settings.sweep_seconds))
-    return (sweep, *upkeep.PERIODIC, *agents.PERIODIC, *reconciling.PERIODIC, *webhooks.PERIODIC)
+    answers = Periodic("idempotency.prune", every=600.0)
+    return (sweep, answers, *upkeep.PERIODIC, *agents.PERIODIC, *reconciling.PERIODIC, *webhooks.PERIODIC)
 
 
 class CardRefresh:
@@ -67,7 +79,7 @@ class CardRefresh:
 @asynccontextmanager
 async def listening(parts: Parts) -> AsyncIterator[None]:
     """What every process that serves needs: the bell, the tail, and what follows it."""
-    async with running(parts.bell, parts.tail, CardRefresh(parts), LoopLag(parts.metrics)):
+    async with running(parts.bell, parts.tail, parts.breaker_events, CardRefresh(parts), LoopLag(parts.metrics)):
         try:
             yield
         finally:
@@ -88,5 +100,5 @@ async def working(parts: Parts) -> AsyncIterator[None]:
 
 async def work(parts: Parts, stop: asyncio.Event) -> None:
     """Be a worker until `stop` is set."""
-    async with parts.open(), running(parts.bell), working(parts):
+    async with parts.open(), running(parts.bell, parts.breaker_events), working(parts):
         await stop.wait()

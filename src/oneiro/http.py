@@ -154,6 +154,21 @@ CallerIfAny = Annotated[Identity | None, Depends(identity_if_any)]
 Operator = Annotated[Identity, Depends(operator)]
 
 
+class Stopping(OneiroError):
+    """The process is about to end and takes nothing new; another one does."""
+
+    status = 503
+    title = "This server is about to stop"
+    code = "stopping"
+    retryable = True
+
+
+def accepting(request: Request) -> None:
+    """Raise `Stopping` while the process drains."""
+    if request.app.state.stopping.is_set():
+        raise Stopping("This server is about to stop. Please try again: another one answers.", retry_after=1.0)
+
+
 class BoundedBody:
     """Refuses bodies over a bound, by their declared length or as they arrive.
 

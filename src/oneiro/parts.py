@@ -9,7 +9,7 @@ from uuid import uuid4
 from pydantic import SecretStr
 
 from oneiro.auth import KeySet, SharedSecret, Tokens
-from oneiro.breaker import CircuitBreaker
+from oneiro.breaker import CircuitBreaker, State
 from oneiro.conversations.ingest.service import Ingest
 from oneiro.conversations.reconcile.service import Reconciler
 from oneiro.conversations.relayed.service import Relayed
@@ -22,6 +22,7 @@ from oneiro.dreamers.service import Dreamers
 from oneiro.dreams.service import Dreams
 from oneiro.errors import SetupError
 from oneiro.events.bell import Bell
+from oneiro.events.breakers import BreakerEvents
 from oneiro.events.service import Events
 from oneiro.events.stream import Streams
 from oneiro.events.tail import Tail
@@ -77,6 +78,7 @@ class Parts:
     keys: SharedSecret | KeySet
     tokens: Tokens
     breakers: tuple[CircuitBreaker, ...]
+    breaker_events: BreakerEvents
     platform: ElevenLabsPlatform
     dreamers: Dreamers
     dreams: Dreams
@@ -133,7 +135,13 @@ def make_parts(
     tail = Tail(db, bell)
     keys = _keys(settings)
     metrics = Metrics()
-    breakers = tuple(CircuitBreaker(name, report=metrics.breaker) for name in ("conversations", "agents"))
+    told = BreakerEvents(db)
+
+    def report(name: str, state: State) -> None:
+        metrics.breaker(name, state)
+        told.tell(name, state)
+
+    breakers = tuple(CircuitBreaker(name, report=report) for name in ("conversations", "agents"))
     for breaker in breakers:
         metrics.breaker(breaker.name, breaker.state)
     platform = ElevenLabsPlatform(
@@ -157,6 +165,7 @@ def make_parts(
         keys=keys,
         tokens=Tokens(keys, audience=settings.jwt_audience, issuer=settings.jwt_issuer),
         breakers=breakers,
+        breaker_events=told,
         platform=platform,
         dreamers=Dreamers(db, languages=settings.languages, clock=clock),
         dreams=Dreams(db),

@@ -65,6 +65,7 @@ async def started(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("voice", [False, True])
 async def test_a_conversation_in_writing_and_with_a_voice(dreamer: httpx.AsyncClient, *, voice: bool) -> None:
+    await dreamer.patch("/me", json={"consents": {"voice": voice}})
     conversation = await started(dreamer, text_only=not voice)
     replies: queue.Queue[str] = queue.Queue()
     headset = Headset()

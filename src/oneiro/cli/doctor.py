@@ -3,7 +3,6 @@
 import asyncio
 import platform as machine
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,8 +15,10 @@ from rich.console import Console
 from oneiro import __version__
 from oneiro.app import utc_now
 from oneiro.breaker import CircuitBreaker
-from oneiro.database.binaries import find_binaries
-from oneiro.database.migrate import pending
+from oneiro.cli.listen import bind
+from oneiro.cli.serve import look_at_database
+from oneiro.database.binaries import Binaries, find_binaries
+from oneiro.database.ownership import prepare_directory
 from oneiro.errors import OneiroError, SetupError
 from oneiro.platform.elevenlabs import ElevenLabsPlatform
 from oneiro.settings import Settings, load_settings
@@ -55,7 +56,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     if settings.database_url is None:
         yield from _embedded(settings)
     else:
-        yield _database(settings)
+        yield asyncio.run(_database(settings))
     yield _port(settings)
     yield _speech()
     yield asyncio.run(_platform(settings))
@@ -63,30 +64,43 @@ def _findings(settings: Settings) -> Iterator[Finding]:
 
 def _embedded(settings: Settings) -> Iterator[Finding]:
     try:
-        yield Finding("PostgreSQL", well=True, detail=f"embedded, from {find_binaries(settings.postgres_bin).folder}")
+        binaries = find_binaries(settings.postgres_bin)
     except SetupError as error:
         yield Finding("PostgreSQL", well=False, detail=str(error))
-    there = "there" if settings.data_dir.exists() else "will be made"
-    yield Finding("Data directory", well=True, detail=f"{settings.data_dir} ({there})")
+        return
+    yield Finding("PostgreSQL", well=True, detail=f"embedded, {binaries.version} from {binaries.folder}")
+    yield _data_directory(settings.data_dir, binaries)
 
 
-def _database(settings: Settings) -> Finding:
-    url = settings.migrate_database_url or settings.database_url
-    assert url is not None
+def _data_directory(path: Path, binaries: Binaries) -> Finding:
+    if not path.exists():
+        return Finding("Data directory", well=True, detail=f"{path} (will be made)")
     try:
-        missing = pending(url.get_secret_value())
+        prepare_directory(path)
     except SetupError as error:
+        return Finding("Data directory", well=False, detail=str(error))
+    version = path / "pgdata" / "PG_VERSION"
+    made_by = version.read_text().strip() if version.is_file() else str(binaries.major)
+    if made_by != str(binaries.major):
+        detail = f"{path} was made by PostgreSQL {made_by}, the binaries are {binaries.major}: set ONEIRO_POSTGRES_BIN"
+        return Finding("Data directory", well=False, detail=detail)
+    return Finding("Data directory", well=True, detail=str(path))
+
+
+async def _database(settings: Settings) -> Finding:
+    try:
+        await look_at_database(settings)
+    except (SetupError, OneiroError) as error:
         return Finding("Database", well=False, detail=str(error))
-    if missing:
-        return Finding("Database", well=False, detail=f"{len(missing)} migrations are pending; run: oneiro migrate")
     return Finding("Database", well=True, detail="reachable, schema up to date")
 
 
 def _port(settings: Settings) -> Finding:
-    with socket.socket() as sock:
-        taken = sock.connect_ex((settings.host, settings.port)) == 0
-    detail = f"{settings.host}:{settings.port} is {'in use (a running Oneiro, perhaps)' if taken else 'free'}"
-    return Finding("Port", well=not taken, detail=detail, needed=False)
+    try:
+        bind(settings.host, settings.port, what="the API").close()
+    except SetupError as error:
+        return Finding("Port", well=False, detail=f"{error} (a running Oneiro, perhaps)", needed=False)
+    return Finding("Port", well=True, detail=f"{settings.host}:{settings.port} is free")
 
 
 def _speech() -> Finding:
@@ -100,13 +114,16 @@ async def _platform(settings: Settings) -> Finding:
         detail = "no ELEVENLABS_API_KEY: up and talk run on the engine (demo)"
         return Finding("Platform", well=False, detail=detail, needed=False)
     where = settings.elevenlabs_base_url or "ElevenLabs"
-    platform = ElevenLabsPlatform(
-        settings.elevenlabs_api_key.get_secret_value(),
-        base_url=settings.elevenlabs_base_url,
-        conversations=CircuitBreaker("conversations"),
-        provisioning=CircuitBreaker("agents"),
-        clock=utc_now,
-    )
+    try:
+        platform = ElevenLabsPlatform(
+            settings.elevenlabs_api_key.get_secret_value(),
+            base_url=settings.elevenlabs_base_url,
+            conversations=CircuitBreaker("conversations"),
+            provisioning=CircuitBreaker("agents"),
+            clock=utc_now,
+        )
+    except SetupError as error:
+        return Finding("Platform", well=False, detail=str(error))
     try:
         await platform.find_agent("oneiro-doctor")
     except OneiroError as error:

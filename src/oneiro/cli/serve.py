@@ -11,7 +11,8 @@ from pydantic import SecretStr
 
 from oneiro.app import CALLS, ROUTERS, Surroundings, create_app, is_loopback
 from oneiro.cli.listen import bind, listening
-from oneiro.database.migrate import pending
+from oneiro.database.migrate import lacking
+from oneiro.database.pool import Database
 from oneiro.errors import SetupError
 from oneiro.logs import configure_logs
 from oneiro.settings import Settings, load_settings
@@ -76,15 +77,17 @@ async def _serve(settings: Settings, *, relay: bool, worker: bool) -> None:
 
 
 async def look_at_database(settings: Settings) -> None:
-    """Raise `SetupError` when the database cannot be reached or, seen as its owner, lacks migrations."""
+    """Raise `SetupError` when the database cannot be reached or lacks migrations."""
     assert settings.database_url is not None
+    url = settings.database_url.get_secret_value()
     try:
-        url = settings.database_url.get_secret_value()
         await (await psycopg.AsyncConnection.connect(url, connect_timeout=5)).close()
     except psycopg.Error:
         # The driver's own words are left out: they may hold parts of the address, and so of its password.
         raise SetupError("the database of ONEIRO_DATABASE_URL cannot be reached with that address and user") from None
-    owner = settings.migrate_database_url
-    missing = await asyncio.to_thread(pending, owner.get_secret_value()) if owner else []
+    database = Database(url)
+    await database.open()
+    missing = await lacking(database)
+    await database.close()
     if missing:
         raise SetupError(f"{len(missing)} migrations are pending; run: oneiro migrate")

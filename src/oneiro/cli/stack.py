@@ -52,6 +52,9 @@ async def local_stack(settings: Settings, *, port: int | None = None, speed: flo
     `port` None takes a free one. Raises `SetupError` with one line when something of the machine is in the way.
     """
     async with AsyncExitStack() as stack:
+        if not (settings.data_dir / "server.json").exists():
+            # Nobody is running here, so a port that is taken is said before PostgreSQL has been started for nothing.
+            bind(settings.host, settings.port if port is None else port, what="the API").close()
         server = await stack.enter_async_context(embedded(settings.data_dir, binaries=settings.postgres_bin))
         if not server.owner:
             yield await _joined(server)

@@ -54,7 +54,7 @@ class StartRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    interpreter_id: str = Field(max_length=64)
+    interpreter_id: str = Field(max_length=64, pattern=r"^[^\x00-\x1f]*$")
     dream_id: UUID | None = None
     text_only: bool = False
     transport: Transport | None = None
@@ -166,7 +166,7 @@ class Connected(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    elevenlabs_conversation_id: str = Field(min_length=1, max_length=200)
+    elevenlabs_conversation_id: str = Field(pattern=r"^[!-~]{1,200}$")
 
 
 def _summary(value: str | None) -> str | None:

@@ -20,7 +20,7 @@ from oneiro.conversations.models import (
 from oneiro.conversations.resume import Resumes
 from oneiro.conversations.service import Conversations
 from oneiro.conversations.start import Starts
-from oneiro.http import Caller, ListOf, Paged
+from oneiro.http import Caller, ListOf, Paged, accepting
 from oneiro.idempotency.service import IdempotencyKey, once
 
 router = APIRouter(prefix="/conversations", tags=["conversations"])
@@ -39,7 +39,7 @@ Reporting = Annotated[Ingest, _part("ingest")]
 Service = Annotated[Conversations, _part("conversations")]
 
 
-@router.post("", status_code=status.HTTP_201_CREATED)
+@router.post("", status_code=status.HTTP_201_CREATED, dependencies=[Depends(accepting)])
 async def start_conversation(
     caller: Caller, starts: Starting, asked: Request, request: StartRequest, idempotency_key: IdempotencyKey = None
 ) -> Started:
@@ -93,7 +93,7 @@ async def pause_conversation(caller: Caller, conversations: Service, conversatio
     return await conversations.pause(caller, conversation_id)
 
 
-@router.post("/{conversation_id}/resume")
+@router.post("/{conversation_id}/resume", dependencies=[Depends(accepting)])
 async def resume_conversation(caller: Caller, resumes: Resuming, asked: Request, conversation_id: UUID) -> Started:
     """Go on with a paused conversation, or with one whose socket broke off: a new address, and no second greeting."""
     return await resumes.resume(caller, conversation_id, at=str(asked.base_url))

@@ -143,8 +143,19 @@ class Starts:
             language=language,
             model=self._model(request, caller),
             transport=self._transport(request),
-            text_only=request.text_only or not self._settings.voice_enabled,
+            text_only=self._text_only(request, dreamer),
         )
+
+    def _text_only(self, request: StartRequest, dreamer: Dreamer) -> bool:
+        if request.text_only or not self._settings.voice_enabled:
+            return True
+        if not dreamer.consents.voice:
+            raise SecurityError(
+                "Agree to your voice being sent to the voice platform first (PATCH /v1/me, consents.voice), or start "
+                "with text_only.",
+                code="voice_consent_missing",
+            )
+        return False
 
     def _within_budget(self, dreamer: Dreamer) -> None:
         budget, now = self._settings.daily_minutes_per_dreamer, self._clock().astimezone(UTC)
@@ -289,7 +300,7 @@ class Starts:
                 await transitions.fail(conn, plan.conversation_id, code, self._clock())
                 await release(conn, plan.conversation_id)
                 await record(conn, plan.conversation_id, plan.dreamer.user_id, "conversation.failed", {"code": code})
-            await once.release(conn)
+                await once.release(conn)
 
 
 def scoped_key(settings: Settings, user_id: UUID, dream_id: UUID | None) -> str:

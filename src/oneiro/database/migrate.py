@@ -20,6 +20,7 @@ import psycopg
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
+from oneiro.database.pool import Database
 from oneiro.errors import SetupError
 
 OLDEST_SERVER = 150000
@@ -83,6 +84,17 @@ def pending(admin_url: str, *, folder: Traversable | None = None) -> list[str]:
     with _connected(admin_url) as connection, connection.transaction():
         done = _by_supabase(connection, known)
         return [migration.file for migration in _missing(connection, known) if migration not in done]
+
+
+async def lacking(database: Database) -> list[str]:
+    """The names of this release's migrations that the service's database lacks, seen without an owner's rights."""
+    try:
+        async with database.as_service() as conn:
+            cursor = await conn.execute("SELECT version FROM oneiro.schema_migrations")
+            applied = {row[0] async for row in cursor}
+    except (errors.UndefinedTable, errors.InvalidSchemaName, errors.InsufficientPrivilege):
+        applied = set()
+    return [migration.file for migration in available() if migration.version not in applied]
 
 
 def script(*, folder: Traversable | None = None) -> str:

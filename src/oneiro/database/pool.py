@@ -18,7 +18,7 @@ SERVICE_CLAIMS = json.dumps({"role": "service_role"})
 
 
 class DatabaseUnavailable(OneiroError):
-    """PostgreSQL cannot be reached just now; nothing of the request was kept."""
+    """PostgreSQL cannot be reached just now; whether a change that was being committed was kept is not known."""
 
     status = 503
     title = "The database is not available"
@@ -119,13 +119,3 @@ class Database:
             await self._pool.putconn(conn)
             raise
         return True
-
-
-async def reachable(database: Database) -> bool:
-    """Whether a transaction can be opened now."""
-    try:
-        async with database.as_service() as conn:
-            await conn.execute("SELECT 1")
-    except DatabaseUnavailable:
-        return False
-    return True

@@ -46,6 +46,20 @@ async def update(conn: Connection, user_id: UUID, key: str, route: str, response
     )
 
 
+async def delete_old(conn: Connection, limit: int) -> int:
+    """Delete answers that are older than 24 h, a batch of them; returns how many."""
+    result = await conn.execute(
+        """
+        DELETE FROM idempotency_keys WHERE (user_id, route, key) IN (
+            SELECT user_id, route, key FROM idempotency_keys
+            WHERE created_at < now() - interval '24 hours' LIMIT %s
+        )
+        """,
+        (limit,),
+    )
+    return result.rowcount
+
+
 async def delete(conn: Connection, user_id: UUID, key: str, route: str) -> None:
     """Give the key back, so that the request can be tried again."""
     await conn.execute(
