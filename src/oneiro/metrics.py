@@ -36,7 +36,8 @@ TURN_SECONDS: Final = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0
 LAG_SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 LAG_EVERY: Final = 0.5
 
-disable_created_metrics()  # A second series for each, with the time of its making, that nobody asks for.
+# A second series for each, with the time of its making, that nobody asks for.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # The library declares no types for it.
 
 BreakerState = Literal["closed", "open", "half-open"]
 _BREAKER_VALUES: Final[Mapping[BreakerState, int]] = {"closed": 0, "half-open": 1, "open": 2}
