@@ -41,7 +41,7 @@ async def verb(operator: httpx.AsyncClient, experiment_id: str, name: str, body:
 
 
 async def begin(client: httpx.AsyncClient, interpreter_id: str = "carl") -> dict[str, Any]:
-    answer = await client.post("/conversations", json={"interpreter_id": interpreter_id})
+    answer = await client.post("/conversations", json={"interpreter_id": interpreter_id, "text_only": True})
     assert answer.status_code == 201, answer.text
     started: dict[str, Any] = answer.json()
     return started
@@ -208,7 +208,10 @@ class TestTwoReplicasRacingFirstStarts:
         dreamers = [sign_in(at=(None, replica)[place % 2]) for place in range(100)]
 
         answers = await asyncio.gather(
-            *(one.post("/conversations", json={"interpreter_id": "carl"}, timeout=110) for one in dreamers)
+            *(
+                one.post("/conversations", json={"interpreter_id": "carl", "text_only": True}, timeout=110)
+                for one in dreamers
+            )
         )
 
         assert {answer.status_code for answer in answers} == {201}
@@ -266,15 +269,15 @@ class TestScopeSession:
         user_id: UUID = uuid4()
         mine, other = sign_in(user_id), sign_in()
         dream = (await mine.post("/dreams", json={"content": "A heron."})).json()["id"]
-        with_dream = {"interpreter_id": "carl", "dream_id": dream}
+        with_dream = {"interpreter_id": "carl", "dream_id": dream, "text_only": True}
 
         general, again, dreamt, hers = [
             (await client.post("/conversations", json=body)).json()["agent_id"]
             for client, body in (
-                (mine, {"interpreter_id": "carl"}),
-                (mine, {"interpreter_id": "carl"}),
+                (mine, {"interpreter_id": "carl", "text_only": True}),
+                (mine, {"interpreter_id": "carl", "text_only": True}),
                 (mine, with_dream),
-                (other, {"interpreter_id": "carl"}),
+                (other, {"interpreter_id": "carl", "text_only": True}),
             )
         ]
 

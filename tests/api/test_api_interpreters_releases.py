@@ -68,7 +68,7 @@ async def test_the_next_start_needs_no_call_but_the_signed_url(
 ) -> None:
     await publish(operator, {"name": "Karl"})
 
-    started = (await dreamer.post("/conversations", json={"interpreter_id": "carl"})).json()
+    started = (await dreamer.post("/conversations", json={"interpreter_id": "carl", "text_only": True})).json()
 
     assert started["interpreter_name"] == "Karl"
     assert await look("SELECT upstream_calls FROM conversations") == [{"upstream_calls": 1}]
@@ -79,7 +79,7 @@ async def test_fifty_times_a_published_change_is_used_by_the_next_start_on_anoth
 ) -> None:
     for turn in range(50):
         assert (await publish(operator, {"name": f"Carl {turn}"})).status_code == 201
-        started = await sign_in(at=replica).post("/conversations", json={"interpreter_id": "carl"})
+        started = await sign_in(at=replica).post("/conversations", json={"interpreter_id": "carl", "text_only": True})
         assert started.json()["interpreter_name"] == f"Carl {turn}"
 
 
@@ -126,7 +126,7 @@ async def test_a_third_interpreter_comes_from_one_document(
     assert made.status_code == 201, made.text
     assert (made.json()["number"], made.json()["active"]) == (1, True)
 
-    started = (await dreamer.post("/conversations", json={"interpreter_id": "sigmund"})).json()
+    started = (await dreamer.post("/conversations", json={"interpreter_id": "sigmund", "text_only": True})).json()
     assert started["interpreter_name"] == "Sigmund"
     assert started["opening"].startswith("Good evening. I am Sigmund.")
     again = await operator.post("/admin/interpreters", json={"document": SIGMUND})
@@ -138,14 +138,16 @@ async def test_a_retired_interpreter_is_not_offered_and_comes_back(
 ) -> None:
     retired = await operator.post("/admin/interpreters/lakshmi/retire")
     assert (retired.status_code, retired.json()["active"]) == (200, False)
-    refused = await dreamer.post("/conversations", json={"interpreter_id": "lakshmi"})
+    refused = await dreamer.post("/conversations", json={"interpreter_id": "lakshmi", "text_only": True})
     assert refused.json()["code"] == "interpreter_not_found"
     listed = (await operator.get("/admin/interpreters")).json()["items"]
     assert {one["id"]: one["active"] for one in listed} == {"carl": True, "lakshmi": False}
 
     await operator.post("/admin/interpreters/lakshmi/releases/1/activate")
 
-    assert (await dreamer.post("/conversations", json={"interpreter_id": "lakshmi"})).status_code == 201
+    assert (
+        await dreamer.post("/conversations", json={"interpreter_id": "lakshmi", "text_only": True})
+    ).status_code == 201
 
 
 async def test_a_preview_shows_texts_variables_and_lengths_and_stores_nothing(
