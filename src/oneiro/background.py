@@ -74,6 +74,8 @@ class CardRefresh:
                         self._parts.cards.refresh()
                 except Lagged:
                     self._parts.cards.refresh()
+                else:
+                    return  # The tail is closed: the process ends.
 
 
 @asynccontextmanager
