@@ -8,8 +8,12 @@ from typing import Any
 from uuid import uuid4
 
 from playwright.async_api import Page, expect
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
 
 from oneiro.auth import issue_token
+from oneiro.cli.listen import bind, listening
 from oneiro.web.pages import STATIC
 
 Enter = Callable[..., Awaitable[Any]]
@@ -147,7 +151,7 @@ async def test_a_host_app_signs_its_dreamer_in_by_the_fragment(enter: Enter) -> 
     await expect(page.get_by_label("What may we call you?")).to_have_value("")
 
 
-HOST_PAGE = """<!doctype html><title>A journal</title>
+HOST_PAGE = """<!doctype html><title>A journal</title><link rel="icon" href="data:," />
 <iframe src="{url}/you" allow="microphone" title="Talk"></iframe>
 <script>
 addEventListener("message", ({{ data, origin, source }}) => {{
@@ -159,13 +163,15 @@ addEventListener("message", ({{ data, origin, source }}) => {{
 
 
 async def test_a_host_app_signs_its_dreamer_in_by_a_message(enter: Enter) -> None:
-    host = "http://127.0.0.1:9"  # Nobody is there: the browser is given the page below.
-    visit = await enter(local=False, embedder=host)
-    token = issue_token(visit.secret, user_id=uuid4(), ttl=timedelta(hours=1), now=datetime.now(UTC))
-    content = HOST_PAGE.format(url=visit.url, token=token)
-    await visit.page.route(f"{host}/**", lambda route: route.fulfill(body=content, content_type="text/html"))
-    await visit.page.goto(f"{host}/")
-    await expect(visit.page.frame_locator("iframe").get_by_label("What may we call you?")).to_be_visible()
+    with bind("127.0.0.1", 0, what="the host app") as sock:
+        host = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        visit = await enter(local=False, embedder=host)
+        token = issue_token(visit.secret, user_id=uuid4(), ttl=timedelta(hours=1), now=datetime.now(UTC))
+        content = HTMLResponse(HOST_PAGE.format(url=visit.url, token=token))
+        async with listening(Starlette(routes=[Route("/", lambda _: content)]), sock, grace=1):
+            await visit.page.goto(f"{host}/")
+            inside = visit.page.frame_locator("iframe")
+            await expect(inside.get_by_label("What may we call you?")).to_be_visible()
 
 
 async def test_without_a_session_the_page_asks_to_be_opened_from_the_app(enter: Enter) -> None:
