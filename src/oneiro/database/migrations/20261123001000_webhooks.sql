@@ -1,6 +1,6 @@
 -- A delivery carries its event's place and conversation, so that events of one conversation go out in order.
 ALTER TABLE webhook_deliveries
-    ADD COLUMN position bigint NOT NULL,
+    ADD COLUMN position bigint NOT NULL DEFAULT 0,
     ADD COLUMN conversation_id uuid;
 CREATE INDEX idx_webhook_deliveries_order ON webhook_deliveries (endpoint_id, conversation_id, position)
     WHERE state = 'pending';
