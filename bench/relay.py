@@ -244,6 +244,7 @@ async def main(arguments: argparse.Namespace) -> int:
     folder.chmod(0o711)  # noqa: ASYNC240 - before anything is measured.
     far = Platform()
     context = certificate(folder) if arguments.tls else None
+    way = "plain" if arguments.plain else "spliced"
     scheme, worst = "wss" if arguments.tls else "ws", 0.0
     try:
         async with (
@@ -267,13 +268,13 @@ async def main(arguments: argparse.Namespace) -> int:
                 server.url("bench", "oneiro_service"),
                 engine_url,
                 upstream,
-                "plain" if arguments.plain else "spliced",
+                way,
                 stdout=asyncio.subprocess.PIPE,
             )
             assert process.stdout is not None
             api = (await process.stdout.readline()).decode().strip()
             print(
-                f"{platform.python_version()}, websockets {websockets.__version__}, {os.cpu_count()} cores, {scheme}, {'plain' if arguments.plain else 'spliced'}"
+                platform.python_version(), f"websockets {websockets.__version__}, {os.cpu_count()} cores", scheme, way
             )
             heads = ("", "calls", "frames/s", "% core", "us/frame", "p50 ms", "p99 ms", "KB/call", "broken")
             print(

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oneiro.relay import frames
@@ -42,6 +42,7 @@ def test_sound_is_known_by_its_beginning(raw: str) -> None:
     assert frames.is_sound_up(raw)
 
 
+@settings(deadline=None)
 @given(ANYTHING, KINDS)
 def test_no_frame_of_either_side_breaks_the_reader(value: Any, kind: str) -> None:
     for frame in (value, {"type": kind, **(value if isinstance(value, dict) else {"text": value, "event_id": value})}):
