@@ -143,7 +143,9 @@ def test_findings_name_the_rule_and_hold_no_words() -> None:
 
 def test_every_pattern_begins_with_a_word_that_must_stand_there() -> None:
     rules = crisis._rules()
-    for index in (rules.idioms, rules.frames, rules.meanings, rules.concepts, rules.past, rules.healed):
+    marks = rules.marks
+    own = (rules.idioms, rules.meanings, rules.concepts, rules.past, rules.healed)
+    for index in (*own, marks.frames, marks.scenes, marks.own):
         for places, meaning in index._entries:
             assert places[0].words, (meaning, places)
             assert places[0].least, (meaning, places)

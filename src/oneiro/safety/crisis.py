@@ -8,11 +8,12 @@ In doubt between two tiers the higher one holds for waking speech. See docs/why/
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, TypeAlias
 
+from oneiro.safety.frames import Frame, Marks, worlds
 from oneiro.safety.words import (
     BOUNDARY,
     Index,
@@ -41,16 +42,6 @@ class Tier(StrEnum):
         return list(Tier).index(self)
 
 
-class Frame(Enum):
-    """The world a word speaks of; `echo` is a dream told in the present tense that goes on in a later sentence."""
-
-    open = "open"
-    waking = "waking"
-    dream = "dream"
-    echo = "echo"
-    fiction = "fiction"
-
-
 _AWAKE = (Frame.open, Frame.waking)
 _NEAR = 25
 _HISTORY = 10
@@ -62,45 +53,6 @@ _NOT = frozenset({"not", "without", "isnt", "arent", "wasnt", "wouldnt"})
 _DONT = frozenset({"dont", "didnt", "havent", "doesnt"})
 _TURNS = frozenset({BOUNDARY, "but", "i", "im", "ive", "id", "ill"})
 _MEANT = frozenset({"want", "wanna", "plan", "mean", "have", "feel", "intend", "had", "think", "thought", "been"})
-_OUTSIDE = frozenset(
-    {"woke", "awake", "not", "isnt", "wasnt", "aside", "apart", "outside", "forget", "from", "since", "after", "unlike"}
-)
-_BEDS = frozenset({"hospital", "bed", "floor", "bathroom", "icu", "clinic", "ambulance", "own", "ward", "er", "vomit"})
-_COMMENT = frozenset({"think", "guess", "know", "dont", "remember", "believe", "see", "mean", "keep", "can"})
-_SPOKE = frozenset({"said", "says", "sings", "screamed", "shouted", "whispered", "yelled", "scream", "whisper"})
-_NARRATES = frozenset({"im", "theres", "hes", "shes", "theyre", "its"})
-_PRESENT = frozenset(
-    {
-        "want",
-        "wanna",
-        "need",
-        "cant",
-        "feel",
-        "hate",
-        "wish",
-        "hope",
-        "just",
-        "really",
-        "plan",
-        "promise",
-        "still",
-        "am",
-    }
-    | {
-        "have",
-        "swear",
-        "sometimes",
-        "kind",
-        "almost",
-        "always",
-        "actually",
-        "wonder",
-        "wont",
-        "hoped",
-        "wished",
-        "wouldnt",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +72,7 @@ class Rules:
 
     vocabulary: Vocabulary
     idioms: Index[str]
-    frames: Index[str]
+    marks: Marks
     meanings: Index[Meaning]
     concepts: Index[str]
     pairs: Mapping[frozenset[str], Tier]
@@ -158,30 +110,30 @@ def findings(text: str) -> list[Finding]:
     rules = _rules()
     words = _without_idioms(tokens(text, rules.vocabulary), rules)
     where = positions(words)
-    worlds = _worlds(words, rules, where)
-    dreamt = Frame.dream in worlds or "woke" in words
+    told = worlds(words, rules.marks, where)
+    dreamt = Frame.dream in told or "woke" in words
     past = [span.start for span, _ in rules.past.find(words, where)]
     healed = any(True for _ in rules.healed.find(words, where))
     found = []
     for span, meaning in rules.meanings.find(words, where):
         if meaning.negation and _denied(span, words, rules.negators):
             continue
-        world = Frame.waking if meaning.everywhere else worlds[_last_word(span, words)]
+        world = Frame.waking if meaning.everywhere else told[_last_word(span, words)]
         tier = _tier(meaning.tier, world, dreamt=dreamt)
         if tier.rank >= Tier.passive_ideation.rank and _long_ago(span, words, past):
             tier = Tier.none if healed else Tier.passive_ideation
-        elif tier is Tier.passive_ideation and meaning.urgent and _urgent(span, words, worlds, rules.means):
+        elif tier is Tier.passive_ideation and meaning.urgent and _urgent(span, words, told, rules.means):
             tier = Tier.active_danger
         found.append(Finding(meaning.family, tier))
-    return [*found, *_combined(words, worlds, rules, where)]
+    return [*found, *_combined(words, told, rules, where)]
 
 
-def _combined(words: Sequence[str], worlds: Sequence[Frame], rules: Rules, where: Places) -> Iterator[Finding]:
+def _combined(words: Sequence[str], told: Sequence[Frame], rules: Rules, where: Places) -> Iterator[Finding]:
     """Two concepts near each other in the waking world, such as a means and a farewell."""
     seen = sorted(
         (span.start, name)
         for span, name in rules.concepts.find(words, where)
-        if all(world in _AWAKE for world in worlds[span.start : span.end])
+        if all(world in _AWAKE for world in told[span.start : span.end])
     )
     for index, (at, name) in enumerate(seen):
         for other, second in seen[index + 1 : index + 9]:
@@ -220,7 +172,7 @@ def _long_ago(span: Span, words: Sequence[str], past: Sequence[int]) -> bool:
     return any(abs(at - span.start) <= _HISTORY for at in past)
 
 
-def _urgent(span: Span, words: Sequence[str], worlds: Sequence[Frame], means: frozenset[str]) -> bool:
+def _urgent(span: Span, words: Sequence[str], told: Sequence[Frame], means: frozenset[str]) -> bool:
     """A wish to be dead beside `tonight` or a means, in the same sentence and not in the dream, is danger."""
     start, end = span.start, span.end
     while start > 0 and words[start - 1] != BOUNDARY:
@@ -228,7 +180,7 @@ def _urgent(span: Span, words: Sequence[str], worlds: Sequence[Frame], means: fr
     while end < len(words) and words[end - 1] != BOUNDARY:
         end += 1
     near = range(start, end)
-    return any((words[at] == "tonight" or words[at] in means) and worlds[at] in _AWAKE for at in near)
+    return any((words[at] == "tonight" or words[at] in means) and told[at] in _AWAKE for at in near)
 
 
 def _denied(span: Span, words: Sequence[str], negators: frozenset[str]) -> bool:
@@ -252,97 +204,6 @@ def _without_idioms(words: list[str], rules: Rules) -> list[str]:
     for span, _ in rules.idioms.find(words):
         kept[span.start : span.end] = ["_"] * (span.end - span.start)
     return kept
-
-
-def _worlds(words: Sequence[str], rules: Rules, where: Places) -> list[Frame]:
-    """The frame of every word: one pass forward, then the markers that speak of what stood before them."""
-    marks: dict[int, list[tuple[str, Span]]] = {}
-    for span, kind in rules.frames.find(words, where):
-        marks.setdefault(span.start, []).append((kind, span))
-    worlds = _forward(words, {at: {kind for kind, _ in found} for at, found in marks.items()})
-    for at, found in marks.items():
-        if any(kind == "scoped" for kind, _ in found):
-            _backward(words, worlds, at)
-        if words[at] == "woke" and _BEDS.isdisjoint(words[at + 1 : at + 6]):
-            _before_waking(words, worlds, at)
-    return worlds
-
-
-def _before_waking(words: Sequence[str], worlds: list[Frame], at: int) -> None:
-    """`… and then I woke up`: what was told until then was a dream, back to the last word that speaks of now."""
-    for position in range(at - 1, -1, -1):
-        if worlds[position] is not Frame.open or _speaks_now(words, position):
-            return
-        if words[at - 1] != "i" or words[position] != "i" or at - position > 1:
-            worlds[position] = Frame.dream
-
-
-def _forward(words: Sequence[str], marks: dict[int, set[str]]) -> list[Frame]:
-    state, present, marked = Frame.open, False, False
-    worlds = []
-    for at, word in enumerate(words):
-        kinds = marks.get(at, set())
-        if "waking" in kinds:
-            state, present = Frame.waking, False
-        elif "fiction" in kinds and state is Frame.open:
-            state = Frame.fiction
-        elif kinds & {"dream", "scoped"} and not _outside(words, at):
-            state, marked = Frame.dream, True
-            present = _told_in_present(words, at)
-        elif word == BOUNDARY:
-            marked = False
-            state = _after_sentence(state, present=present)
-        elif state is Frame.fiction and _speaks_now(words, at):
-            state = Frame.open
-        elif state in (Frame.dream, Frame.echo) and _speaks_now(words, at) and not (present and marked):
-            state = Frame.echo if present else Frame.open
-        worlds.append(state)
-    return worlds
-
-
-def _outside(words: Sequence[str], at: int) -> bool:
-    """`woke up from the dream`, `not a dream`: the word names a dream and stands outside it."""
-    return any(word in _OUTSIDE for word in words[max(at - 4, 0) : at])
-
-
-def _after_sentence(state: Frame, *, present: bool) -> Frame:
-    if state is Frame.fiction:
-        return Frame.open
-    return Frame.echo if state is Frame.dream and present else state
-
-
-def _told_in_present(words: Sequence[str], at: int) -> bool:
-    """`in the dream I am standing …`, `a dream where I …`."""
-    after = words[at + 1 : at + 7]
-    if BOUNDARY in after:
-        after = after[: after.index(BOUNDARY)]
-    inside = not {"in", "during"}.isdisjoint(words[max(at - 3, 0) : at])
-    return (
-        (inside and after[:1] == ["i"] and not _PRESENT.isdisjoint(after[1:2]))
-        or "where" in after
-        or "that" in after[:2]
-        or any(word in _NARRATES for word in after)
-    )
-
-
-def _speaks_now(words: Sequence[str], at: int) -> bool:
-    """First person, present: `I want`, `I'm`, `I've`, but not the comment `I think it was …`."""
-    following = words[at + 1] if at + 1 < len(words) else ""
-    if at and words[at - 1] in _SPOKE:
-        return False
-    if words[at] in ("im", "ive", "ill"):
-        return following not in _COMMENT
-    return words[at] == "i" and following in _PRESENT
-
-
-def _backward(words: Sequence[str], worlds: list[Frame], at: int) -> None:
-    """`I was killed … in my dream`: up to eight words back, within the sentence, not past `and`, `but`, `even`."""
-    for position in range(at - 1, max(at - 9, -1), -1):
-        if words[position] in (BOUNDARY, "but", "even", "because", "so", "since", "after", "from", "about", "of"):
-            return
-        if words[position] in ("woke", "awake", "not"):
-            return
-        worlds[position] = Frame.dream
 
 
 Reader: TypeAlias = Callable[[str], list[Pattern]]
@@ -382,16 +243,22 @@ def _rules() -> Rules:
     meanings = _meanings(read, data["rule"])
     told = data["frames"]
     frames = [entry for kind in ("dream", "scoped", "waking", "fiction") for entry in _compiled(read, told[kind], kind)]
+    images = [(source, weight) for kind, weight in (("strange", 3), ("odd", 1)) for source in told[kind]]
+    scenes = [(places, (number, weight)) for number, (source, weight) in enumerate(images) for places in read(source)]
+    own = _compiled(read, told["own"], "own")
     concepts = [entry for name, lines in data["concepts"].items() for entry in _compiled(read, lines, name)]
     idioms = _compiled(read, data["idioms"]["patterns"], "idiom")
     known = frozenset(
-        word for places, *_ in (*meanings, *frames, *idioms, *concepts) for place in places for word in place.words
+        word
+        for places, *_ in (*meanings, *frames, *idioms, *concepts, *scenes, *own)
+        for place in places
+        for word in place.words
     )
     near = data["near"]
     return Rules(
         vocabulary(data["spellings"], data["pairs"], known | {*data["spellings"], *near["but"]}, near["words"]),
         Index(idioms),
-        Index(frames),
+        Marks(Index(frames), Index(scenes), Index(own)),
         Index(meanings),
         Index(concepts),
         {frozenset(pair): Tier(row["tier"]) for row in data["combination"] for pair in row["pairs"]},
