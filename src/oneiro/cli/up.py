@@ -42,8 +42,9 @@ async def _up(settings: Settings) -> None:
                 return
             _greet(stack, settings)
             await _until(stop, stack.failed)
-    if stack.failed.is_set():
-        raise SetupError(f"PostgreSQL could not be kept running; see {settings.data_dir}/postgres.log")
+            failed = stack.failed.is_set()
+    if failed:
+        raise SetupError(f"it could not be kept running; see the lines above and {settings.data_dir}/postgres.log")
     console.print("Stopped.")
 
 
