@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from oneiro import text
 from oneiro.events.models import EventType
@@ -103,7 +103,7 @@ class Delivery(BaseModel):
 class Redelivery(Body):
     """Which deliveries are to be made again: those given up since a time."""
 
-    since: datetime
+    since: AwareDatetime
 
 
 class Requeued(BaseModel):
