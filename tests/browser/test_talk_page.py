@@ -183,6 +183,20 @@ async def test_resting_and_going_on(enter: Enter) -> None:
     await expect(page.locator(".line.user")).to_have_count(1)
 
 
+async def test_whoever_leaves_is_not_listened_to_and_finds_the_way_back(enter: Enter) -> None:
+    visit = await enter()
+    page = await visit.open()
+    await begin(page)
+    await say(page, DREAM)
+    await answered(page, 2)
+    await page.get_by_role("link", name="Back, and let this conversation rest").click()
+    await expect(page.get_by_role("heading", name="Tell me your dream")).to_be_visible()
+    await page.reload()
+    await page.get_by_role("link", name="Go on where you stopped").click()
+    await expect(page.locator(".line.user")).to_have_text(re.compile("white owl"))
+    await expect(page.locator(".state")).to_have_text(READY)
+
+
 async def test_while_the_platform_is_down_the_dream_is_kept(enter: Enter) -> None:
     visit = await enter(faults=(Status(kind="status", status=503),), expected=("503",))
     page = await visit.open()
@@ -208,6 +222,8 @@ async def test_words_of_danger_bring_the_card_and_hang_up_on_nobody(enter: Enter
     await expect(card.get_by_role("link", name="Call 999")).to_have_attribute("href", "tel:999")
     await expect(page.get_by_role("button", name="End", exact=True)).to_be_visible()
     await answered(page, 2)
+    near = page.get_by_role("link", name="Emergency services: 999")
+    await expect(near).to_be_in_viewport()
     if transport == "direct":
         await visit.look("talk-card")
     await say(page, "I am safe now")

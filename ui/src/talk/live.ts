@@ -126,12 +126,14 @@ export class Live {
     this.change({ hushed: true });
   }
 
+  /** Let it rest; it can be come back to until the server has waited long enough. */
   async pause(): Promise<void> {
+    if (["paused", "lost", "ended"].includes(this.scene.get().phase)) return;
     this.leaving = true;
+    this.change({ phase: "paused", notice: "" });
     await this.deliver();
     await ask("post", "/v1/conversations/{conversation_id}/pause", { path: { conversation_id: this.id } }).catch(() => null);
     await this.drop();
-    this.change({ phase: "paused" });
   }
 
   async comeBack(): Promise<void> {
@@ -157,8 +159,13 @@ export class Live {
     this.leaving = false;
     this.calls += 1;
     const number = this.calls;
-    this.call = await openCall(start, this.scene.get().voice, this.hears(number));
-    if (number !== this.calls) return;
+    const call = await openCall(start, this.scene.get().voice, this.hears(number));
+    if (number !== this.calls) {
+      // She left while it rang.
+      await call.hangUp().catch(() => null);
+      return;
+    }
+    this.call = call;
     this.call.mute(this.scene.get().muted);
     if (start.transport === "direct") {
       const path = { conversation_id: this.id };
@@ -235,7 +242,7 @@ export class Live {
 
   private async resume(attempt: number): Promise<void> {
     await new Promise((done) => setTimeout(done, attempt || this.calls ? RETRY_MS[attempt] : 0));
-    if (this.leaving && this.scene.get().phase === "ended") return;
+    if (this.leaving && this.scene.get().phase !== "rejoining") return;
     try {
       const path = { conversation_id: this.id };
       const start = await ask("post", "/v1/conversations/{conversation_id}/resume", { path });

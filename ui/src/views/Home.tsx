@@ -23,6 +23,8 @@ interface Trouble {
 export function Home({ wanted, dreamId }: { wanted: string | null; dreamId: string | null }) {
   const cards = useLoaded(interpreters, "cards");
   const known = useLoaded<Dreamer>(me, "me");
+  const latest = useLoaded(() => ask("get", "/v1/conversations", { query: { limit: 1 } }), "latest");
+  const open = latest.value?.items.find(({ status, message_count }) => status === "active" && message_count > 0);
   const about = useLoaded<Dream | null>(
     async () => (dreamId ? ask("get", "/v1/dreams/{dream_id}", { path: { dream_id: dreamId } }) : null),
     `dream ${dreamId}`,
@@ -92,6 +94,12 @@ export function Home({ wanted, dreamId }: { wanted: string | null; dreamId: stri
       </div>
 
       <div class="telling">
+        {open && (
+          <p class="about">
+            Your conversation with {cards.value?.find(({ id }) => id === open.interpreter_id)?.name} is resting.{" "}
+            <a href={`/talk/${open.conversation_id}`}>Go on where you stopped</a>
+          </p>
+        )}
         {cards.failed && (
           <div class="notice" role="alert">
             <p>{kindly(cards.failed)}</p>

@@ -125,6 +125,9 @@ function Room({ talk }: { talk: Live }) {
     return () => removeEventListener("keydown", hush);
   }, [scene.phase]);
 
+  // Whoever goes elsewhere on the page is not listened to any more.
+  useEffect(() => () => void talk.pause(), [talk]);
+
   async function end() {
     await talk.end().catch(() => null);
     go(`/after/${talk.id}`, true);
@@ -133,7 +136,7 @@ function Room({ talk }: { talk: Live }) {
   return (
     <div class={`talk ${scene.voice ? "aloud" : "written"} ${scene.lines.length ? "begun" : ""}`} data-phase={scene.phase}>
       <header class="talk-above">
-        <a class="quiet" href="/" aria-label="Back, and leave this conversation resting" onClick={() => void talk.pause()}>
+        <a class="quiet" href="/" aria-label="Back, and let this conversation rest">
           <Icon name="back" />
         </a>
         <h1>{name}</h1>
@@ -181,6 +184,8 @@ function Room({ talk }: { talk: Live }) {
 
 function Presence({ talk, scene, card, state }: { talk: Live; scene: Scene; card: InterpreterCard | undefined; state: string }) {
   const audible = scene.voice && scene.phase === "speaking" && !scene.hushed;
+  // However far the card has scrolled away, the first number stays in reach.
+  const first = scene.card?.lines.find(({ tel }) => tel);
   const orb = <Orb colours={palette(card)} mood={MOODS[scene.phase]} level={talk.level} />;
   return (
     <section class="presence" aria-label={card?.appearance?.portrait_alt ?? "Your conversation partner"}>
@@ -195,6 +200,12 @@ function Presence({ talk, scene, card, state }: { talk: Live; scene: Scene; card
         {state}
         <small>{audible ? "Tap the light to hush" : " "}</small>
       </p>
+      {first?.tel && (
+        <a class="call" href={`tel:${first.tel}`}>
+          <Icon name="phone" />
+          {first.name}: {first.phone}
+        </a>
+      )}
     </section>
   );
 }
