@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from oneiro import __version__, http
 from oneiro.auth import issue_token
-from oneiro.background import CONSUMER_NAMES, listening, working
+from oneiro.background import consumer_names, listening, working
 from oneiro.conversations import routes as conversation_routes
 from oneiro.database.migrate import lacking
 from oneiro.database.pool import DatabaseUnavailable
@@ -76,7 +76,7 @@ def create_app(
 
     Raises `SetupError` when a setting it cannot do without is missing.
     """
-    parts = make_parts(settings, surroundings, consumers=CONSUMER_NAMES, clock=clock)
+    parts = make_parts(settings, surroundings, consumers=consumer_names(settings), clock=clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

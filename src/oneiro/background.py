@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from oneiro.conversations.reconcile import jobs as reconciling
+from oneiro.conversations.wrapup import jobs as wrapup
 from oneiro.conversations.wrapup.service import summarise_ended
 from oneiro.events.consumers import Consumer, Consumers, Emitter
 from oneiro.events.loops import running
@@ -19,6 +20,7 @@ from oneiro.jobs.models import JobFunction, Periodic
 from oneiro.jobs.runner import Runner
 from oneiro.metrics import LoopLag
 from oneiro.parts import Parts
+from oneiro.settings import Settings
 from oneiro.webhooks import jobs as webhooks
 from oneiro.webhooks.delivery.service import FAN_OUT
 
@@ -40,15 +42,25 @@ CONSUMERS: tuple[Consumer | Emitter, ...] = (
     Consumer("summaries", ("conversation.ended", "conversation.timed_out"), summarise_ended),
     FAN_OUT,
 )
-CONSUMER_NAMES = tuple(consumer.name for consumer in CONSUMERS)
 JOBS: Mapping[str, JobFunction[Parts]] = {
     "conversations.sweep": _sweep,
     "idempotency.prune": _forget_answers,
     **upkeep.FUNCTIONS,
+    **wrapup.FUNCTIONS,
     **agents.FUNCTIONS,
     **reconciling.FUNCTIONS,
     **webhooks.FUNCTIONS,
 }
+
+
+def consumers(settings: Settings) -> tuple[Consumer | Emitter, ...]:
+    """The durable consumers; a model's summaries are asked for where a model is configured."""
+    return (*CONSUMERS, wrapup.CONSUMER) if settings.llm_base_url else CONSUMERS
+
+
+def consumer_names(settings: Settings) -> tuple[str, ...]:
+    """The names of their cursors."""
+    return tuple(consumer.name for consumer in consumers(settings))
 
 
 def periodic(parts: Parts) -> tuple[Periodic, ...]:
@@ -92,8 +104,8 @@ async def listening(parts: Parts) -> AsyncIterator[None]:
 async def working(parts: Parts) -> AsyncIterator[None]:
     """What at least one process must do: stamp events, run their consumers and the jobs."""
     runner = Runner(parts.database, parts.bell, parts, JOBS, periodic=periodic(parts))
-    consumers = Consumers(parts.database, parts.bell, CONSUMERS)
-    async with running(Sequencer(parts.database, parts.bell), *consumers.loops, runner, parts.deliverer):
+    workers = Consumers(parts.database, parts.bell, consumers(parts.settings))
+    async with running(Sequencer(parts.database, parts.bell), *workers.loops, runner, parts.deliverer):
         try:
             yield
         finally:

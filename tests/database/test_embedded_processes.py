@@ -21,9 +21,9 @@ import pytest
 
 import oneiro
 from oneiro.database.embedded import Server, embedded
-from oneiro.database.migrate import migrate
+from oneiro.database.migrate import lacking, migrate
 from oneiro.database.ownership import try_lock
-from oneiro.database.pool import Database, reachable
+from oneiro.database.pool import Database
 
 WAIT_SECONDS = 30.0
 
@@ -340,7 +340,7 @@ async def test_requests_recover_after_postgresql_was_killed(data_dir: Path) -> N
                 await conn.execute("SELECT 1")
         os.kill(pid, signal.SIGKILL)
         await asyncio.to_thread(until, partial(_restarted, server, data_dir, pid), "it takes queries again")
-        assert await reachable(database), "the pool drops its dead connections by itself"
+        assert not await lacking(database), "the pool drops its dead connections by itself"
         await database.close()
 
 

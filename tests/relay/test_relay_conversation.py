@@ -197,7 +197,7 @@ async def test_a_server_that_stops_asks_its_clients_to_resume(
     started = await dreamer.start()
     socket = await dial(started["signed_url"])
     await socket.open()
-    draining = asyncio.create_task(replica.relay.drain(0.1))
+    draining = asyncio.create_task(replica.relay.drain(0.1, replica.app.state.sweeper.interrupt))
     assert (await socket.closed())[0] == 1012
     await draining
     assert replica.relay.calls == 0

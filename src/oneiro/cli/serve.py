@@ -71,7 +71,7 @@ async def _serve(settings: Settings, *, relay: bool, worker: bool) -> None:
         served.task.add_done_callback(lambda _ended: stop.set())
         await stop.wait()
         app.state.stopping.set()
-        await app.state.relay.drain(settings.drain_seconds)
+        await app.state.relay.drain(settings.drain_seconds, app.state.sweeper.interrupt)
     if served.task.done() and served.task.exception():
         raise SetupError("the server ended by itself; see the lines above")
 

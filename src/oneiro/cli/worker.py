@@ -5,7 +5,7 @@ import signal
 
 import typer
 
-from oneiro.background import CONSUMER_NAMES, work
+from oneiro.background import consumer_names, work
 from oneiro.cli.serve import look_at_database, required
 from oneiro.logs import configure_logs
 from oneiro.parts import make_parts
@@ -28,4 +28,4 @@ async def _work(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await look_at_database(settings)
     typer.echo("The worker is at work.")
-    await work(make_parts(settings, consumers=CONSUMER_NAMES), stop)
+    await work(make_parts(settings, consumers=consumer_names(settings)), stop)

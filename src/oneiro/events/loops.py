@@ -11,7 +11,7 @@ log = structlog.get_logger()
 
 RESTART_PAUSE = 1.0
 # Long enough for a loop to give its leases back.
-CANCEL_AGAIN = 2.0
+CANCEL_AGAIN = 0.5
 
 
 class Loop(Protocol):

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -71,10 +71,14 @@ class Relay:
             heart.cancel()
             await asyncio.gather(heart, return_exceptions=True)
 
-    async def drain(self, seconds: float) -> None:
-        """Take no further calls, let the open ones go on so long, then ask their clients to resume elsewhere."""
+    async def drain(self, seconds: float, interrupt: Callable[[list[UUID]], Awaitable[object]]) -> None:
+        """Take no further calls, let the open ones go on so long, then ask their clients to resume elsewhere.
+
+        `interrupt` notes of which conversations that is: those whose client does not come back end by it.
+        """
         self._draining = True
         if not await self._emptied(seconds):
+            await interrupt([conversation_id for conversation_id, _ in self._calls])
             for call in list(self._calls.values()):
                 call.stop(DRAINED)
             await self._emptied(self._limits.settling)

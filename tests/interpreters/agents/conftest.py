@@ -23,7 +23,7 @@ from oneiro.interpreters.models import InterpreterDocument, Release
 from oneiro.interpreters.releases import activate, publish
 from oneiro.jobs.runner import Limits, Runner
 from oneiro.platform.elevenlabs import ElevenLabsPlatform
-from oneiro.platform.port import AgentSpec, SignedUrl, VoicePlatform, VoiceTuning
+from oneiro.platform.port import AgentSpec, HeldConversation, HeldPage, SignedUrl, VoicePlatform, VoiceTuning
 from oneiro.settings import Settings
 
 KEY = "sk_test_of_nobody"
@@ -94,6 +94,15 @@ class Wire:
     async def tune_voice(self, voice_id: str, tuning: VoiceTuning) -> None:
         await self._begin("tune_voice")
         await self.inner.tune_voice(voice_id, tuning)
+
+    async def list_conversations(self, started_after: datetime, cursor: str | None = None) -> HeldPage:
+        return await self.inner.list_conversations(started_after, cursor)
+
+    async def conversation(self, conversation_id: str) -> HeldConversation:
+        return await self.inner.conversation(conversation_id)
+
+    async def delete_conversation(self, conversation_id: str) -> None:
+        await self.inner.delete_conversation(conversation_id)
 
     async def close(self) -> None:
         await self.inner.close()
