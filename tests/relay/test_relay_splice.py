@@ -130,6 +130,7 @@ async def test_a_side_that_stays_full_is_told_of_once() -> None:
         frame(sound(70_000))[:40],
         bytes([0x81, 0xFF]) + b"\xff" * 20,
     ],
+    ids=["unmasked", "half a frame", "no length"],
 )
 def test_what_is_against_the_rules_is_left_to_the_library(wrong: bytes) -> None:
     pair = Pair()
