@@ -101,7 +101,7 @@ class Platform:
         self.late: list[float] = []
         self.counting = False
         self.up = self.down = 0
-        self.began = time.perf_counter()
+        self.lines = True
 
     async def play(self, socket: ServerConnection) -> None:
         event = {
@@ -128,7 +128,7 @@ class Platform:
             if beats % 32 < 16:
                 await socket.send(raw)
                 self.down += self.counting
-            if beats % 10 == 0:
+            if beats % 10 == 0 and self.lines:
                 said = {"agent_response": "A short answer of the interpreter.", "event_id": beats}
                 await socket.send(json.dumps({"type": "agent_response", "agent_response_event": said}))
                 self.down += self.counting
@@ -243,6 +243,7 @@ async def main(arguments: argparse.Namespace) -> int:
     folder = Path(tempfile.mkdtemp(prefix="oneiro-bench-"))
     folder.chmod(0o711)  # noqa: ASYNC240 - before anything is measured.
     far = Platform()
+    far.lines = not arguments.no_lines
     context = certificate(folder) if arguments.tls else None
     way = "plain" if arguments.plain else "spliced"
     scheme, worst = "wss" if arguments.tls else "ws", 0.0
@@ -303,5 +304,6 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--tls", action="store_true", help="TLS to the platform, as in production")
     parser.add_argument("--plain", action="store_true", help="through the libraries alone, without the splice")
+    parser.add_argument("--no-lines", action="store_true", help="no transcript, so that nothing is written")
     parser.add_argument("--gate", type=float, help="most microseconds of CPU a frame at the last number of calls")
     sys.exit(uvloop.run(main(parser.parse_args())))
