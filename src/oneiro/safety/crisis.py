@@ -64,6 +64,7 @@ class Meaning:
     negation: bool
     everywhere: bool
     urgent: bool
+    errand: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class Rules:
     healed: Index[str]
     negators: frozenset[str]
     means: frozenset[str]
+    errand: frozenset[str]
+    grim: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,8 @@ def findings(text: str) -> list[Finding]:
     found = []
     for span, meaning in rules.meanings.find(words, where):
         if meaning.negation and _denied(span, words, rules.negators):
+            continue
+        if meaning.errand and _ordinary(span, words, rules):
             continue
         world = Frame.waking if meaning.everywhere else told[_last_word(span, words)]
         tier = _tier(meaning.tier, world, dreamt=dreamt)
@@ -174,13 +179,23 @@ def _long_ago(span: Span, words: Sequence[str], past: Sequence[int]) -> bool:
 
 def _urgent(span: Span, words: Sequence[str], told: Sequence[Frame], means: frozenset[str]) -> bool:
     """A wish to be dead beside `tonight` or a means, in the same sentence and not in the dream, is danger."""
+    near = _sentence(span, words)
+    return any((words[at] == "tonight" or words[at] in means) and told[at] in _AWAKE for at in near)
+
+
+def _ordinary(span: Span, words: Sequence[str], rules: Rules) -> bool:
+    """`I was on the bridge for the fireworks`: something of ordinary days in the sentence, and nothing grim."""
+    near = {words[at] for at in _sentence(span, words)}
+    return not near.isdisjoint(rules.errand) and near.isdisjoint(rules.grim)
+
+
+def _sentence(span: Span, words: Sequence[str]) -> range:
     start, end = span.start, span.end
     while start > 0 and words[start - 1] != BOUNDARY:
         start -= 1
     while end < len(words) and words[end - 1] != BOUNDARY:
         end += 1
-    near = range(start, end)
-    return any((words[at] == "tonight" or words[at] in means) and told[at] in _AWAKE for at in near)
+    return range(start, end)
 
 
 def _denied(span: Span, words: Sequence[str], negators: frozenset[str]) -> bool:
@@ -223,6 +238,7 @@ def _meanings(read: Reader, rows: Sequence[dict[str, Any]]) -> list[tuple[Patter
                 row.get("negation", True),
                 row.get("everywhere", False),
                 row.get("urgent", True),
+                row.get("errand", False),
             ),
         )
         for row in rows
@@ -266,4 +282,6 @@ def _rules() -> Rules:
         Index(_compiled(read, data["history"]["healed"], "healed")),
         frozenset(sets["neg"]),
         frozenset(sets["urgent"]),
+        frozenset(sets["errand"]),
+        frozenset(sets["grim"]),
     )
