@@ -24,7 +24,8 @@ def _alarms(tiers: Sequence[Tier], least: Tier) -> int:
 
 
 @pytest.mark.parametrize(
-    ("part", "lines", "alarms", "active"), [("held_out", 120, 0.09, 0.085), ("tuned", 250, 0.07, 0.062)]
+    ("part", "lines", "alarms", "active"),
+    [("fresh", 24, 0.13, 0.05), ("held_out", 120, 0.09, 0.085), ("tuned", 250, 0.07, 0.062)],
 )
 def test_calm_words_and_dreams_told_plainly_rarely_alarm(part: str, lines: int, alarms: float, active: float) -> None:
     rows = tomllib.loads((HERE / "calm.toml").read_text("utf-8"))["line"]

@@ -32,7 +32,7 @@ class Gates:
 
 # Tighten with every better rule. The false alarms on `labelled` were let rise for the recall; the limit meant is 0.08.
 GATES = {
-    "labelled": Gates(260, 0.88, 0.88, 0.74, 0.19, 0.06),
+    "labelled": Gates(260, 0.88, 0.88, 0.75, 0.16, 0.05),
     "held_out": Gates(170, 0.92, 0.92, 0.94, 0.05, 0.02),
     "development": Gates(750, 0.97, 0.96, 0.97, 0.03, 0.02),
 }

@@ -187,6 +187,6 @@ def _backward(words: Sequence[str], worlds: list[Frame], at: int) -> None:
     for position in range(at - 1, max(at - 9, -1), -1):
         if words[position] in (BOUNDARY, "but", "even", "because", "so", "since", "after", "from", "about", "of"):
             return
-        if words[position] in ("woke", "awake", "not"):
+        if words[position] in ("woke", "awake", "not") or worlds[position] is Frame.waking:
             return
         worlds[position] = Frame.dream
