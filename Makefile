@@ -35,6 +35,12 @@ talk: $(READY)  ## Tell Carl a dream in the terminal (INTERPRETER=lakshmi for La
 test: ui  ## Run the whole test suite.
 	$(BIN)/pytest -q -n auto --dist loadfile $(ARGS)
 
+soak: ui  ## Run the long tests.
+	$(BIN)/pytest -q -m soak $(ARGS)
+
+bench: $(READY)  ## Print our figures, in one run on this machine.
+	@for program in bench/ingest.py bench/events.py bench/interpreters.py bench/relay.py; do $(BIN)/python $$program || exit 1; done
+
 check: ui  ## Lint, types (also of the pages, when they are built), import directions.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,4 +50,4 @@ check: ui  ## Lint, types (also of the pages, when they are built), import direc
 lock:  ## Resolve the dependencies anew.
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --all-extras pyproject.toml -o requirements.lock
 
-.PHONY: help setup ui dev run talk test check lock
+.PHONY: help setup ui dev run talk test soak bench check lock

@@ -171,6 +171,16 @@ async def test_another_dreamers_conversation_is_not_found(dreamer: httpx.AsyncCl
     assert (await other.get("/conversations")).json()["items"] == []
 
 
+async def test_words_of_danger_are_not_quoted_in_the_summary(dreamer: httpx.AsyncClient) -> None:
+    conversation_id = (await started(dreamer))["conversation_id"]
+    await report(dreamer, conversation_id, ("user", DREAM), ("user", "I am going to kill myself tonight"))
+
+    ended = (await dreamer.post(f"/conversations/{conversation_id}/end")).json()
+
+    assert "kill" not in ended["summary"]
+    assert "heron" in ended["summary"] or "swimming" in ended["summary"]
+
+
 async def test_a_repeated_report_changes_nothing(dreamer: httpx.AsyncClient) -> None:
     conversation_id = (await started(dreamer))["conversation_id"]
 
@@ -300,7 +310,6 @@ async def test_twenty_first_starts_at_once_make_one_agent(
         ({"interpreter_id": "carl", "options": {"language": "tlh"}}, 422, "invalid_input"),
         ({"interpreter_id": "carl", "options": {"model": "gpt-4o"}}, 403, "forbidden"),
         ({"interpreter_id": "carl", "options": {"priority": "high"}}, 403, "forbidden"),
-        ({"interpreter_id": "carl", "transport": "relay"}, 422, "invalid_input"),
         ({"interpreter_id": "carl", "metadata": {"x": "y" * 5000}}, 422, "invalid_input"),
         ({"interpreter_id": ""}, 404, "interpreter_not_found"),
         ({}, 422, "invalid_input"),

@@ -18,7 +18,7 @@ def settings(settings: Settings) -> Settings:
 
 
 async def test_a_start_fails_kindly_and_leaves_a_row_that_says_why(dreamer: httpx.AsyncClient, look: Look) -> None:
-    answer = await dreamer.post("/conversations", json={"interpreter_id": "carl"})
+    answer = await dreamer.post("/conversations", json={"interpreter_id": "carl", "text_only": True})
 
     assert (answer.status_code, answer.json()["code"]) == (503, "platform_unavailable")
     assert answer.json()["retryable"] is True
@@ -32,7 +32,9 @@ async def test_a_failed_start_gives_its_idempotency_key_back(dreamer: httpx.Asyn
     headers = {"Idempotency-Key": "once"}
 
     for _ in range(2):
-        answer = await dreamer.post("/conversations", json={"interpreter_id": "carl"}, headers=headers)
+        answer = await dreamer.post(
+            "/conversations", json={"interpreter_id": "carl", "text_only": True}, headers=headers
+        )
         assert answer.status_code == 503
 
 

@@ -26,6 +26,8 @@ TEXT: Final = 0x81
 """First byte of a whole text frame without extensions (RFC 6455 section 5.2)."""
 _SOUND_UP: Final = b'{"user_audio_chunk"'
 _SOUND_DOWN: Final = (b'{"type": "audio"', b'{"type":"audio"', b'{"audio_event"')
+_WRONG: Final = -1
+"""Stands for a frame against the rules: it is the library's to refuse, and so is all that follows it."""
 _DATA: Final = {Opcode.CONT, Opcode.TEXT, Opcode.BINARY}
 
 
@@ -121,6 +123,10 @@ class Side:
         data, at = self._rest, 0
         while not self._waits() and (size := self._size(data, at)):
             head, end = size
+            if head == _WRONG:
+                self._rest = data[at:]
+                self.give_up()
+                return
             if end > len(data):
                 break
             frame = data[at:end]
@@ -147,10 +153,10 @@ class Side:
             if have < head:
                 return None
             length = int.from_bytes(data[at + 2 : at + head], "big")
-        # A frame against the rules is the library's to refuse: it gets the header and what there is of it.
-        wrong = length > self._largest or bool(data[at + 1] & 0x80) is not bool(self._mask)
+        if length > self._largest or bool(data[at + 1] & 0x80) is not bool(self._mask):
+            return _WRONG, len(data)
         head += self._mask
-        return (head, len(data)) if wrong else (head, at + head + length)
+        return head, at + head + length
 
     def _hand_over(self, frame: bytes) -> None:
         opcode, final = frame[0] & 0x0F, bool(frame[0] & 0x80)

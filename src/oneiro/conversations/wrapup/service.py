@@ -13,6 +13,7 @@ from oneiro.database.pool import Connection, Database
 from oneiro.dreamwork.summary import summarise
 from oneiro.events.models import Event
 from oneiro.interpreters import store as interpreters
+from oneiro.safety.crisis import Tier, assess
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,19 @@ class Material:
     about_journal: bool
 
     def close(self) -> Closing:
-        """Sum it up; a dream that was told becomes a draft unless the talk was about a dream of the journal."""
+        """Sum it up; a dream that was told becomes a draft unless the talk was about a dream of the journal.
+
+        Lines that the crisis gate flagged are not quoted back to her.
+        """
         told = None
+        quotable = [line for line in self.lines if line[0] != "user" or not _grave(line[1], self.language)]
         if not self.about_journal:
             told = draft([content for sender, content in self.lines if sender == "user"], self.language)
-        return Closing(summarise(self.lines, name=self.name, seconds=self.seconds), told)
+        return Closing(summarise(quotable, name=self.name, seconds=self.seconds), told)
+
+
+def _grave(said: str, language: str) -> bool:
+    return assess(said, language).rank >= Tier.passive_ideation.rank
 
 
 async def closing(conn: Connection, conversation: store.Locked, ended_at: datetime) -> Material:
