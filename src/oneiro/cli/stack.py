@@ -5,7 +5,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -67,7 +67,7 @@ async def local_stack(settings: Settings, *, port: int | None = None, speed: flo
         simulated = settings.elevenlabs_api_key is None
         settings = _local(settings, server)
         if simulated:
-            settings = await _with_engine(stack, settings, speed)
+            settings = await _with_engine(stack, settings, speed, api_port=sock.getsockname()[1])
         app = create_app(settings, Surroundings(simulated=simulated, local=True))
         api = await stack.enter_async_context(listening(app, sock, leaving=app.state.tail.close))
         api.task.add_done_callback(lambda _ended: server.failed.set())
@@ -130,9 +130,21 @@ def local_secret(data_dir: Path, *, make: bool = False) -> str:
     return secret
 
 
-async def _with_engine(stack: AsyncExitStack, settings: Settings, speed: float) -> Settings:
-    url = await stack.enter_async_context(running(engine_settings(settings, speed)))
-    return settings.model_copy(update={"elevenlabs_api_key": SecretStr(ENGINE_KEY), "elevenlabs_base_url": url})
+async def _with_engine(stack: AsyncExitStack, settings: Settings, speed: float, *, api_port: int) -> Settings:
+    secret = secrets.token_urlsafe(32)
+    told = replace(
+        engine_settings(settings, speed),
+        webhook_url=f"http://127.0.0.1:{api_port}/webhooks/elevenlabs",
+        webhook_secret=secret,
+    )
+    url = await stack.enter_async_context(running(told))
+    return settings.model_copy(
+        update={
+            "elevenlabs_api_key": SecretStr(ENGINE_KEY),
+            "elevenlabs_base_url": url,
+            "elevenlabs_webhook_secret": SecretStr(secret),
+        }
+    )
 
 
 def engine_settings(settings: Settings, speed: float = 1.0) -> EngineSettings:
