@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # It brings no types.
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 from psycopg import sql
 from pydantic import SecretStr
 
@@ -46,6 +46,10 @@ FLAGS = (
     # Whatever the page or the browser would ask another host for cannot be found.
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 )
+
+
+# The machine may be busy; what is waited for comes soon or not at all.
+expect.set_options(timeout=20_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -107,7 +107,7 @@ async def test_a_lock_file_whose_process_number_went_to_a_stranger_does_not_hind
     # PostgreSQL itself respects a living process of its own account that is not its parent.
     uid = (data_dir / "pgdata").stat().st_uid
     account = {"user": uid, "extra_groups": ()} if ROOT else {}
-    with subprocess.Popen(["sleep", "300"], cwd="/", **account) as stranger:  # type: ignore[call-overload]
+    with subprocess.Popen(["/bin/sleep", "300"], cwd="/", **account) as stranger:  # type: ignore[call-overload]
         written = f"{stranger.pid}\n{data_dir / 'pgdata'}\n1\n5432\n{data_dir / 's'}\n\n\nready\n"
         (data_dir / "pgdata" / "postmaster.pid").write_text(written)
         (data_dir / "s").mkdir()

@@ -357,7 +357,8 @@ async def test_restarts_are_bounded_and_the_owner_is_told(data_dir: Path) -> Non
 
 def test_a_failed_initdb_is_one_line_and_leaves_no_half_cluster(data_dir: Path) -> None:
     with running(data_dir, largest_file=1_000_000) as refused:
-        assert refused.said["refused"].startswith("PostgreSQL could not make its data directory: ")
+        # Where the server's account cannot reach the binaries, their copy is what the limit stops first.
+        assert refused.said["refused"].startswith(("PostgreSQL could not make its data directory: ", str(data_dir)))
         assert "\n" not in refused.said["refused"]
     assert not list(data_dir.glob("pgdata*"))
     with running(data_dir) as owner:

@@ -22,6 +22,14 @@ def fault(document: InterpreterDocument) -> dict[str, Any]:
     return caught.value.errors[0]
 
 
+def test_a_greeting_that_fails_on_a_dreamers_values_still_greets(prompted: Make) -> None:
+    fails = '{% if user_name == "Ann" and "x" in interpreter.voice.voice_id %}x{% endif %}'
+    document = prompted(fails + "Welcome, {{ user_name }}.", kind="greeting")
+
+    assert prompts.render_spoken(document, "greeting", FULL | {"user_name": "Bo"}) == "Welcome, Bo."
+    assert "Ann" in prompts.render_spoken(document, "greeting", FULL | {"user_name": "Ann"})
+
+
 def body(document: InterpreterDocument) -> str:
     prompts.validate(document)
     return prompts.render_system(document, "PROTOCOL").partition("\n\nPROTOCOL")[0]
@@ -56,6 +64,8 @@ def body(document: InterpreterDocument) -> str:
         "{% autoescape true %}{% endautoescape %}",
         "{% for i in range(10) %}{% endfor %}",
         "{% for c in interpreter.name %}{% endfor %}",
+        "{% for c in interpreter.name or interpreter.personality.traits %}{% endfor %}",
+        "{% for c in (interpreter.name if interpreter.id else interpreter.personality.traits) %}{% endfor %}",
         "{% for k in interpreter %}{% endfor %}",
         "{{ 'a' * 1000000000 }}",
         "{{ 9 ** 99999999 }}",

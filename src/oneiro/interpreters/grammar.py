@@ -207,8 +207,8 @@ class _Check:
     def _logic(self, node: nodes.Node, scope: Scope, use: str) -> Any:
         match node:
             case nodes.And() | nodes.Or():
-                self._expression(node.left, scope, use)
-                return self._expression(node.right, scope, use)
+                left = self._expression(node.left, scope, use)
+                return self._alike(node, left, self._expression(node.right, scope, use))
             case nodes.Not() | nodes.Test(name="defined" | "none", args=[], kwargs=[]):
                 self._expression(node.node, scope, use)
                 return True
@@ -255,8 +255,14 @@ class _Check:
         self._expression(node.test, scope, "in a condition")
         if node.expr2 is None:
             raise self._fault(node, "an `if` within {{ }} needs its `else`")
-        self._expression(node.expr2, scope, "in a condition")
-        return self._expression(node.expr1, scope, "in a condition")
+        otherwise = self._expression(node.expr2, scope, "in a condition")
+        return self._alike(node, otherwise, self._expression(node.expr1, scope, "in a condition"))
+
+    def _alike(self, node: nodes.Node, one: Any, other: Any) -> Any:
+        """Either of two values; a list and a text would make a loop over a text's letters pass for one over a list."""
+        if isinstance(one, (list, tuple, dict)) is not isinstance(other, (list, tuple, dict)):
+            raise self._fault(node, "a list and a single value cannot stand for each other")
+        return other
 
     def _comparison(self, node: nodes.Compare, scope: Scope, use: str) -> Any:
         left = self._expression(node.expr, scope, use)

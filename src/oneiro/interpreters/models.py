@@ -153,7 +153,11 @@ class Variable(Part):
 
     type: Literal["string", "number", "boolean"] = "string"
     default: (
-        Annotated[str, AfterValidator(_storable), StringConstraints(max_length=2000)] | bool | int | float | None
+        Annotated[str, AfterValidator(_storable), StringConstraints(max_length=2000)]
+        | bool
+        | int
+        | Annotated[float, Field(allow_inf_nan=False)]
+        | None
     ) = Field(None, description="The value; for a variable of the conversation, what is used when that is empty.")
     description: Annotated[str, AfterValidator(_storable), StringConstraints(max_length=300)] = ""
 

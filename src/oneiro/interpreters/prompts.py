@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, Literal
 
+import structlog
+
 from oneiro.dreamwork.profile import Profile
 from oneiro.errors import ValidationError
 from oneiro.interpreters import derived
@@ -14,6 +16,8 @@ from oneiro.interpreters.models import InterpreterDocument, Prompt, PromptType
 from oneiro.interpreters.sandbox import Placeholder
 from oneiro.interpreters.templates import Compiled, compiled, fill, refusal
 from oneiro.interpreters.variables import CONVERSATION, neutral, release_values, sample_values
+
+log = structlog.get_logger()
 
 SpokenType = Literal["greeting", "follow_up", "closing"]
 SPOKEN: Final[tuple[SpokenType, ...]] = ("greeting", "follow_up", "closing")
@@ -62,7 +66,12 @@ def render_spoken(document: InterpreterDocument, kind: SpokenType, values: Mappi
     """
     every = _release_values(document) | dict(values)
     for template in _candidates(document, kind):
-        spoken = " ".join(neutral(_render(document, template, every)).split())
+        try:
+            spoken = " ".join(neutral(_render(document, template, every)).split())
+        except ValidationError:
+            # It passed when it was published and fails on this dreamer's values: she is greeted all the same.
+            log.warning("prompt.failed", interpreter_id=document.id, kind=kind)
+            continue
         if spoken:
             return spoken
     raise AssertionError("the fallback always has words")

@@ -35,6 +35,8 @@ class Compiled:
                     break
         except TemplateError as error:
             raise Fault(self.prompt, 1, str(error)) from None
+        except (TypeError, ValueError, ArithmeticError):
+            raise Fault(self.prompt, 1, "compares or searches values that do not go together") from None
         text = "".join(chunks)
         if len(text.encode()) > MAX_OUTPUT_BYTES:
             raise Fault(self.prompt, 1, f"renders to more than {MAX_OUTPUT_BYTES} bytes")

@@ -84,6 +84,7 @@ def test_too_few_values_give_no_interval_and_equal_ones_a_point() -> None:
     assert statistics.mean([4.0]) is None
     assert statistics.mean_difference([4.0], [1.0, 2.0]) is None
     assert statistics.split_p([0, 0], [0.5, 0.5]) is None
+    assert statistics.split_p([0, 2], [0.95, 0.05]) is None
     same = statistics.mean_difference([2.0, 2.0], [1.0, 1.0])
     assert same is not None
     assert (same.value, same.low, same.high) == (1.0, 1.0, 1.0)

@@ -93,12 +93,15 @@ def mean_difference(values: Sequence[float], others: Sequence[float], level: flo
 
 
 def split_p(counts: Sequence[int], weights: Sequence[float]) -> float | None:
-    """How probable so uneven a split is when the weights hold (chi-square); None when nobody was counted."""
+    """How probable so uneven a split is when the weights hold (chi-square).
+
+    None while an arm expects fewer than five: the approximation does not hold below that (Cochran 1954).
+    """
     total = sum(counts)
-    if total == 0:
-        return None
     whole = math.fsum(weights)
     expected = [total * weight / whole for weight in weights]
+    if min(expected) < 5:
+        return None
     return float(scipy_stats().chisquare(counts, expected).pvalue)
 
 

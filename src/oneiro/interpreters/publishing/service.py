@@ -94,7 +94,9 @@ class Publishing:
             made = await self._stored(conn, author(caller), interpreter_id, new)
             await _can_speak(made, wanted=new.activate)
             default = (await _known(conn, interpreter_id)).release or 0
-        return await self._turned(made, default, new.based_on) if new.activate else view(made, default)
+        # Changes were merged onto the default of that moment: another one by now would be overwritten unseen.
+        based_on = made.based_on if new.changes is not None else new.based_on
+        return await self._turned(made, default, based_on) if new.activate else view(made, default)
 
     async def activate(self, interpreter_id: str, number: int, *, based_on: int | None = None) -> ReleaseView:
         """Provision a release's agents and make it the default; a lower number than the present one rolls back."""
