@@ -79,14 +79,14 @@ class Settings(BaseSettings):
     sweep_seconds: int = Field(300, ge=1, description="How often idle conversations are looked for.")
     pause_seconds: int = Field(300, ge=1, description="How long a paused conversation waits for its dreamer.")
     drain_seconds: int = Field(30, ge=0, description="How long a stopping process lets conversations finish.")
-    rate_limits: bool = Field(default=True, description="Whether requests are limited per dreamer.")
+    rate_limits: bool = Field(default=True, description="Meant for limits per dreamer; nothing reads it yet.")
     webhooks_allow_private: bool = Field(default=False, description="Whether webhooks may go to private addresses.")
-    nats_url: str | None = Field(None, description="NATS server that events are also published to.")
+    nats_url: str | None = Field(None, description="Meant for a NATS server; nothing reads it yet.")
     log_format: Literal["console", "json"] = Field("console", description="How log lines look.")
     otel_exporter_otlp_endpoint: str | None = Field(
         None,
         validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT", "otel_exporter_otlp_endpoint"),
-        description="Collector of OpenTelemetry traces.",
+        description="Meant for a collector of traces; nothing reads it yet.",
     )
 
     @field_validator("languages", "models")

@@ -24,7 +24,7 @@ app = typer.Typer()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. [127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on. [8400]")] = None,
-    relay: Annotated[bool, typer.Option("--relay", help="Serve calls alone, beside other processes' API.")] = False,
+    relay: Annotated[bool, typer.Option("--relay", help="Serve the relay's calls without the API.")] = False,
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Leave events and jobs to `oneiro worker`.")] = False,
 ) -> None:
     """Run the API on the database and the platform that the settings name."""
