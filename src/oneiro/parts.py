@@ -176,7 +176,7 @@ def make_parts(
         platform_overview=PlatformOverview(db, breakers, slots=settings.max_concurrent_calls, clock=clock),
         starts=Starts(db, platform, agents, settings=settings, simulated=simulated, clock=clock),
         resumes=Resumes(db, platform, agents, settings=settings, simulated=simulated, clock=clock),
-        ingest=Ingest(db, settings=settings, clock=clock),
+        ingest=Ingest(db, settings=settings, clock=clock, kept=metrics.messages, flagged=metrics.safety),
         conversations=Conversations(db, settings=settings, clock=clock),
         sweeper=Sweeper(db, settings=settings, clock=clock),
         relay=Relay(

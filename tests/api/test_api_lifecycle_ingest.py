@@ -10,6 +10,8 @@ import psycopg
 import pytest
 from fastapi import FastAPI
 
+from oneiro.database.embedded import Server
+
 Look = Callable[..., Awaitable[list[dict[str, Any]]]]
 SignIn = Callable[..., httpx.AsyncClient]
 
@@ -215,3 +217,45 @@ async def test_after_a_fault_of_ours_the_writer_goes_on(
 
     assert failed.status_code == 500
     assert again.json()["stored"] == 1
+
+
+async def test_what_is_stored_and_flagged_is_counted_once(app: FastAPI, dreamer: httpx.AsyncClient) -> None:
+    conversation_id = await started(dreamer)
+    grave = line("1", "I have the pills here and I am going to kill myself tonight")
+    reply = line("2", "What did the heron do with the water?", "interpreter")
+
+    for _ in range(2):
+        await send(dreamer, conversation_id, grave, reply, line("3", "A heron."))
+    await send(dreamer, conversation_id, line("2", "What did the heron …", "interpreter"))
+
+    shown = app.state.metrics.render(None).decode()
+    assert 'oneiro_messages_total{sender="user"} 2.0' in shown
+    assert 'oneiro_messages_total{sender="interpreter"} 1.0' in shown
+    assert 'oneiro_safety_total{tier="active_danger"} 1.0' in shown
+
+
+async def test_a_finding_outlives_a_database_that_is_away(
+    app: FastAPI, dreamer: httpx.AsyncClient, look: Look, postgres: Server, db_name: str
+) -> None:
+    conversation_id = await started(dreamer)
+    batch = line("1", "I have the pills here and I am going to kill myself tonight"), line("2", "A heron.")
+    with psycopg.connect(postgres.admin_url, autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {db_name} ALLOW_CONNECTIONS false")
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (db_name,))
+        refused = await send(dreamer, conversation_id, *batch)
+        counted = app.state.metrics.render(None).decode()
+        admin.execute(f"ALTER DATABASE {db_name} ALLOW_CONNECTIONS true")
+
+    async with asyncio.timeout(60):
+        while (answer := await send(dreamer, conversation_id, *batch)).status_code == 503:
+            pass
+    again = await send(dreamer, conversation_id, *batch)
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
+    assert (refused.json()["retryable"], refused.headers["retry-after"]) == (True, "2")
+    assert "oneiro_safety_total{" not in counted
+    assert (answer.json()["stored"], again.json()["duplicates"]) == (2, 2)
+    assert answer.json()["safety"] == again.json()["safety"]
+    events = await look("SELECT event_type FROM system_events WHERE event_type LIKE 'safety.%%'")
+    assert [row["event_type"] for row in events] == ["safety.escalated"]
+    assert 'oneiro_safety_total{tier="active_danger"} 1.0' in app.state.metrics.render(None).decode()

@@ -12,7 +12,7 @@ from oneiro.conversations.access import missing
 from oneiro.conversations.ingest import store
 from oneiro.conversations.ingest.models import Facts, Line, Outcome
 from oneiro.conversations.ingest.writer import Writer
-from oneiro.conversations.models import NewMessage, Safety, Stored
+from oneiro.conversations.models import NewMessage, Safety, Sender, Stored
 from oneiro.conversations.state import after, state
 from oneiro.database.pool import Database
 from oneiro.errors import Conflict
@@ -24,10 +24,22 @@ _REMEMBERED: Final = 10_000
 
 
 class Ingest:
-    """Stores messages; the crisis gate reads the dreamer's before anything else happens to them."""
+    """Stores messages; the crisis gate reads the dreamer's before anything else happens to them.
 
-    def __init__(self, db: Database, *, settings: Settings, clock: Callable[[], datetime]) -> None:
+    kept, flagged: told of each new line's sender once it is committed, and of its tier when the gate flagged it.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        settings: Settings,
+        clock: Callable[[], datetime],
+        kept: Callable[[Sender], None] = lambda _sender: None,
+        flagged: Callable[[str], None] = lambda _tier: None,
+    ) -> None:
         self._db = db
+        self._kept, self._flagged = kept, flagged
         self._idle = timedelta(seconds=settings.idle_timeout_seconds)
         self._clock = clock
         self._facts: OrderedDict[UUID, Facts] = OrderedDict()
@@ -84,7 +96,16 @@ class Ingest:
                 written = await store.write(conn, [line for _, line in once.values()], now, now + self._idle)
                 outcomes |= {place: outcome for (place, _), outcome in zip(once.values(), written, strict=True)}
                 left = [(place, line) for place, line in left if place not in outcomes]
-        return [outcomes[place] for place in range(len(lines))]
+        found = [outcomes[place] for place in range(len(lines))]
+        self._measure(lines, found)
+        return found
+
+    def _measure(self, lines: list[Line], outcomes: list[Outcome]) -> None:
+        for line, outcome in zip(lines, outcomes, strict=True):
+            if outcome.stored and not outcome.corrected:
+                self._kept(line.sender)
+            if outcome.stored and line.tier.rank >= Tier.passive_ideation.rank:
+                self._flagged(line.tier.value)
 
 
 def _line(message: NewMessage, conversation_id: UUID, facts: Facts, now: datetime) -> Line:
