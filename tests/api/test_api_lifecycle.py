@@ -344,6 +344,8 @@ async def test_a_dream_that_was_told_becomes_a_draft_that_she_keeps(dreamer: htt
     kept = await dreamer.patch(f"/dreams/{drafts[0]['id']}", json={"status": "kept"})
 
     assert [(draft["status"], draft["content"]) for draft in drafts] == [("draft", DREAM)]
+    assert drafts[0]["conversation_id"] == kept.json()["conversation_id"] == conversation_id
+    assert (await dreamer.get(f"/dreams/{drafts[0]['id']}")).json()["conversation_id"] == conversation_id
     assert drafts[0]["title"]
     assert "water" in drafts[0]["symbols"]
     assert kept.json()["status"] == "kept"
@@ -399,7 +401,9 @@ async def test_deleting_a_conversation_takes_its_lines_and_its_draft_and_leaves_
     assert [answer.status_code for answer in answers] == [204, 204]
     assert (await dreamer.get(f"/conversations/{kept}")).status_code == 404
     assert (await dreamer.delete(f"/conversations/{kept}")).status_code == 404
-    assert [item["id"] for item in (await dreamer.get("/dreams")).json()["items"]] == [mine]
+    assert [(item["id"], item["conversation_id"]) for item in (await dreamer.get("/dreams")).json()["items"]] == [
+        (mine, None)
+    ]
     for table in ("conversations", "messages", "conversation_sessions", "conversation_slots"):
         assert await look(f"SELECT 1 FROM {table}") == []
 
@@ -409,6 +413,18 @@ async def test_deleting_an_open_conversation_ends_it_first(dreamer: httpx.AsyncC
 
     assert (await dreamer.delete(f"/conversations/{conversation_id}")).status_code == 204
 
-    assert (await types(look))[-1] == "ended"
+    assert (await types(look))[-2:] == ["ended", "deleted"]
     late = await say(dreamer, conversation_id, DREAM)
     assert (late.status_code, late.json()["code"]) == (404, "conversation_not_found")
+
+
+async def test_a_deletion_is_told_once_with_ids_alone(dreamer: httpx.AsyncClient, look: Look) -> None:
+    conversation_id = await started(dreamer)
+    me = (await dreamer.get("/me")).json()["user_id"]
+
+    answers = await asyncio.gather(*(dreamer.delete(f"/conversations/{conversation_id}") for _ in range(3)))
+
+    assert sorted(answer.status_code for answer in answers) == [204, 404, 404]
+    [told] = await look("SELECT * FROM system_events WHERE event_type = 'conversation.deleted'")
+    assert (str(told["conversation_id"]), told["entity_id"]) == (conversation_id, conversation_id)
+    assert (str(told["user_id"]), told["event_data"]) == (me, {"interpreter_id": "carl"})

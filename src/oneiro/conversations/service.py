@@ -117,11 +117,14 @@ class Conversations:
         return True
 
     async def delete(self, caller: Identity, conversation_id: UUID) -> None:
-        """Delete a conversation and what was said in it; one that is open ends first."""
+        """Delete a conversation and what was said in it, and tell so; one that is open ends first."""
         async with self._db.as_service() as conn:
             conversation = await locked(conn, caller, conversation_id)
             await self._end(conn, conversation, "end", "user_ended", self._clock(), None)
             await store.delete(conn, conversation.user_id, conversation_id)
+            # Named here, since the row that says whose interpreter it was is gone.
+            data = {"interpreter_id": conversation.interpreter_id}
+            await record(conn, conversation_id, conversation.user_id, "conversation.deleted", data)
 
     async def rate(self, caller: Identity, conversation_id: UUID, rating: Rating) -> Conversation:
         """Note the dreamer's rating, during or after the conversation."""

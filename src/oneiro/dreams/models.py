@@ -78,5 +78,8 @@ class Dream(BaseModel):
     interpretation: str | None
     interpretation_date: datetime | None
     status: Literal["draft", "kept"] = Field(description="A dream told aloud is a draft until it is kept.")
+    conversation_id: UUID | None = Field(
+        None, description="The conversation in which it was told, while that is there."
+    )
     created_at: datetime
     updated_at: datetime

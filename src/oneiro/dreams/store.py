@@ -18,7 +18,8 @@ async def insert(conn: Connection, user_id: UUID, dream: NewDream) -> Dream:
             """
             INSERT INTO dreams (user_id, title, content, symbols, interpretation, interpretation_date)
             VALUES (%s, %s, %s, %s, %s, %s)
-            RETURNING id, title, content, symbols, interpretation, interpretation_date, status, created_at, updated_at
+            RETURNING id, title, content, symbols, interpretation, interpretation_date, status,
+                      source_conversation_id AS conversation_id, created_at, updated_at
             """,
             (user_id, dream.title, dream.content, dream.symbols, dream.interpretation, dream.interpretation_date),
         )
@@ -32,7 +33,8 @@ async def find(conn: Connection, user_id: UUID, dream_id: UUID) -> Dream | None:
     async with conn.cursor(row_factory=class_row(Dream)) as cursor:
         await cursor.execute(
             """
-            SELECT id, title, content, symbols, interpretation, interpretation_date, status, created_at, updated_at
+            SELECT id, title, content, symbols, interpretation, interpretation_date, status,
+                   source_conversation_id AS conversation_id, created_at, updated_at
             FROM dreams WHERE id = %s AND user_id = %s
             """,
             (dream_id, user_id),
@@ -45,7 +47,8 @@ async def select(conn: Connection, user_id: UUID, limit: int, after: Cursor | No
     async with conn.cursor(row_factory=class_row(Dream)) as cursor:
         await cursor.execute(
             """
-            SELECT id, title, content, symbols, interpretation, interpretation_date, status, created_at, updated_at
+            SELECT id, title, content, symbols, interpretation, interpretation_date, status,
+                   source_conversation_id AS conversation_id, created_at, updated_at
             FROM dreams
             WHERE user_id = %(user_id)s
               AND (%(at)s::timestamptz IS NULL OR (created_at, id) < (%(at)s, %(id)s::uuid))

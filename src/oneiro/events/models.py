@@ -24,6 +24,7 @@ EventType = Literal[
     "conversation.degraded",
     "conversation.restored",
     "conversation.reconciled",
+    "conversation.deleted",
     "interpreter.released",
     "interpreter.activated",
     "interpreter.rolled_back",
