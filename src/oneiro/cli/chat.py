@@ -1,4 +1,7 @@
-"""A written conversation as a client has it: start over HTTP, talk over the socket, report every line."""
+"""A written conversation as a client has it: start over HTTP, talk over the socket.
+
+Under the relay that is all; with the direct transport every line is reported, and the gate's answer is passed on.
+"""
 
 import asyncio
 import json
@@ -113,8 +116,9 @@ class Chat:
 
     async def end(self, reason: str = "user_ended") -> Line:
         """End the conversation; the line holds its summary."""
-        await self.socket.close()
+        # Before the socket is closed: the relay would end the conversation itself, and leave its summary for later.
         ended = await self.api.call("POST", f"/conversations/{self.id}/end", {"reason": reason})
+        await self.socket.close()
         return Line("ended", ended["summary"] or "", conversation_id=self.id)
 
     async def _listen(self, kind: Literal["opening", "interpreter"]) -> AsyncIterator[Line]:
@@ -128,6 +132,9 @@ class Chat:
                 await self._report("interpreter", words)
                 yield Line(kind, words)
                 return
+            elif frame.get("type") == "oneiro_safety":
+                event = frame["safety_event"]
+                yield Line("safety", tier=event["tier"], card=event["card"])
             elif frame.get("type") == "error":
                 yield Line("error", str(frame["error_event"].get("message") or "the platform reports a fault"))
 
@@ -151,6 +158,8 @@ class Chat:
             await self.socket.send(json.dumps(frame))
 
     async def _report(self, sender: Literal["user", "interpreter"], content: str) -> dict[str, Any] | None:
+        if self.started["transport"] == "relay":
+            return None
         message = {"event_id": f"1:{sender}:{self.counts[sender]}", "sender": sender, "content": content}
         stored = await self.api.call("POST", f"/conversations/{self.id}/messages", {"messages": [message]})
         self.counts[sender] += 1
@@ -165,7 +174,7 @@ def _reason(error: websockets.ConnectionClosed) -> str:
 @asynccontextmanager
 async def chat(api: Api, interpreter_id: str, dream_id: str | None) -> AsyncIterator[Chat]:
     """Start a written conversation and open its socket."""
-    request = {"interpreter_id": interpreter_id, "text_only": True, "dream_id": dream_id, "transport": "direct"}
+    request = {"interpreter_id": interpreter_id, "text_only": True, "dream_id": dream_id}
     started = await api.call("POST", "/conversations", request)
     try:
         socket = await connect(started["signed_url"], subprotocols=[websockets.Subprotocol("convai")], max_size=2**20)
@@ -173,8 +182,9 @@ async def chat(api: Api, interpreter_id: str, dream_id: str | None) -> AsyncIter
         raise ApiError(f"the interpreter cannot be reached ({type(error).__name__})") from error
     async with socket:
         platform_id = await _opened(socket, started)
-        body = {"elevenlabs_conversation_id": platform_id}
-        await api.call("POST", f"/conversations/{started['conversation_id']}/connected", body)
+        if started["transport"] == "direct":
+            body = {"elevenlabs_conversation_id": platform_id}
+            await api.call("POST", f"/conversations/{started['conversation_id']}/connected", body)
         yield Chat(api, started, socket)
 
 
