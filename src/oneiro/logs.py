@@ -6,6 +6,8 @@ from typing import Literal
 
 import structlog
 
+from oneiro import tracing
+
 PRIVATE_PREFIX = "pii."
 
 
@@ -14,10 +16,19 @@ def drop_private(_logger: object, _method: str, event: structlog.typing.EventDic
     return {key: value for key, value in event.items() if not key.startswith(PRIVATE_PREFIX)}
 
 
+def add_trace(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Say to which trace a line belongs, so that one leads to the other."""
+    place = tracing.traceparent()
+    if place is not None:
+        _, event["trace_id"], event["span_id"], _ = place.split("-")
+    return event
+
+
 def configure_logs(log_format: Literal["console", "json"], level: int = logging.INFO) -> None:
     """Send our logs and those of libraries to standard error in one form."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         drop_private,

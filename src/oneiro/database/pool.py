@@ -10,11 +10,14 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from oneiro import tracing
 from oneiro.errors import OneiroError
 
 Connection = AsyncConnection[TupleRow]
 
 SERVICE_CLAIMS = json.dumps({"role": "service_role"})
+_ROLE = "SELECT set_config('role', %s, true), set_config('request.jwt.claims', %s, true)"
+_ROLE_IN_TRACE = f"{_ROLE}, set_config('oneiro.traceparent', %s, true)"
 
 
 class DatabaseUnavailable(OneiroError):
@@ -109,9 +112,11 @@ class Database:
     async def _take_role(self, conn: Connection, role: str, claims: str) -> bool:
         try:
             await conn.execute("BEGIN")
-            await conn.execute(
-                "SELECT set_config('role', %s, true), set_config('request.jwt.claims', %s, true)", (role, claims)
-            )
+            place = tracing.traceparent()
+            if place is None:
+                await conn.execute(_ROLE, (role, claims))
+            else:
+                await conn.execute(_ROLE_IN_TRACE, (role, claims, place))
         except psycopg.OperationalError:
             await self._pool.putconn(conn)
             return False

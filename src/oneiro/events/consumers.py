@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
+from oneiro import tracing
 from oneiro.database.pool import Connection, Database, DatabaseUnavailable
 from oneiro.errors import OneiroError
 from oneiro.events import store
@@ -233,13 +234,17 @@ class Worker:
                     await parked.insert(conn, self._name, event, None, None)
                 elif isinstance(self._consumer, Consumer):
                     async with asyncio.timeout(self._timing.timeout):
-                        await self._consumer.fn(conn, event)
+                        await self._traced(event, self._consumer.fn(conn, event))
 
     async def _emit(self, emitter: Emitter, event: Event) -> None:
         async with self._db.as_service() as conn:
             await self._move(conn, self._held())
         async with asyncio.timeout(self._timing.timeout):
-            await emitter.fn(event)
+            await self._traced(event, emitter.fn(event))
+
+    async def _traced(self, event: Event, work: Awaitable[None]) -> None:
+        with tracing.continued(f"consumer.{self._name}", event.traceparent, event=event.type):
+            await work
 
     async def _retry_due(self) -> bool:
         async with self._db.as_service() as conn:
@@ -264,7 +269,7 @@ class Worker:
             await self._move(conn, self._held())
             if isinstance(self._consumer, Consumer):
                 async with asyncio.timeout(self._timing.timeout):
-                    await self._consumer.fn(conn, event)
+                    await self._traced(event, self._consumer.fn(conn, event))
             await parked.delete(conn, self._name, event.position)
 
     def _held(self) -> int:

@@ -64,7 +64,8 @@ DREAMER_TYPES: frozenset[str] = frozenset(
 class Event:
     """A committed event with its place in the order of delivery.
 
-    `interpreter_id` is the interpreter it concerns, by itself or by its conversation.
+    `interpreter_id` is the interpreter it concerns, by itself or by its conversation; `traceparent` its place in a
+    trace, where one was recorded.
     """
 
     position: int
@@ -77,6 +78,7 @@ class Event:
     data: Mapping[str, Any]
     user_id: UUID | None
     time: datetime
+    traceparent: str | None = None
 
     @property
     def subject(self) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from uuid import UUID
 
+from oneiro import tracing
 from oneiro.database.pool import Connection
 from oneiro.events import bell, store
 from oneiro.events.models import EventType
@@ -27,3 +28,4 @@ async def record(
         conversation_id = UUID(entity_id)
     await store.insert(conn, event_type, entity_type, entity_id, data, user_id, conversation_id)
     bell.mark(conn, bell.WRITTEN)
+    tracing.happened(event_type)

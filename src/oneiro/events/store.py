@@ -26,7 +26,7 @@ EVENT = SQL(
         CASE e.entity_type WHEN 'interpreter' THEN e.entity_id END,
         (SELECT c.interpreter_id FROM conversations AS c WHERE c.id = e.conversation_id)
     ) AS interpreter_id,
-    e.event_data AS data, e.user_id, e.created_at AS time
+    e.event_data AS data, e.user_id, e.created_at AS time, e.traceparent
     """
 )
 

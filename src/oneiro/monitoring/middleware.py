@@ -1,13 +1,16 @@
-"""Measures how long requests take, by the template of their route."""
+"""Measures how long requests take, by the template of their route, and begins their traces."""
 
 import time
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from oneiro import tracing
 from oneiro.metrics import OTHER, Metrics
 
 UNMATCHED: Final = "unmatched"
+# Asked every few seconds by machines: not worth a trace.
+UNTRACED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -24,14 +27,20 @@ class Measured:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
+        method = scope["method"] if scope["method"] in _METHODS else OTHER
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
-                method = scope["method"] if scope["method"] in _METHODS else OTHER
-                self._metrics.request(_template(scope), method, message["status"], time.perf_counter() - began)
+                route = _template(scope)
+                self._metrics.request(route, method, message["status"], time.perf_counter() - began)
+                tracing.answered(method, route, message["status"])
             await send(message)
 
-        await self._app(scope, receive, watched)
+        if scope["path"] in UNTRACED:
+            await self._app(scope, receive, watched)
+            return
+        with tracing.request(method, scope["headers"]):
+            await self._app(scope, receive, watched)
 
 
 def _template(scope: Scope) -> str:
