@@ -106,8 +106,7 @@ def create_app(
 
 def _install(app: FastAPI, parts: Parts, routers: Sequence[APIRouter]) -> None:
     http.install_problems(app)
-    larger = {"/v1/admin/interpreters": MAX_RELEASE_BODY, inbox.PATH: inbox.MAX_BODY}
-    app.add_middleware(http.BoundedBody, larger=larger)
+    app.add_middleware(http.BoundedBody, larger={"/v1/admin/interpreters": MAX_RELEASE_BODY}, own={inbox.PATH})
     if parts.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -1,12 +1,14 @@
 """What every route shares: problem documents, who is calling, bounded bodies, pages of a list."""
 
+import asyncio
 import base64
 import binascii
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 import structlog
@@ -16,10 +18,11 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oneiro.auth import Identity
-from oneiro.errors import OneiroError, SecurityError, TooLarge, Unauthenticated, ValidationError
+from oneiro.errors import NotFound, OneiroError, SecurityError, TooLarge, Unauthenticated, ValidationError
 
 log = structlog.get_logger()
 
@@ -172,17 +175,24 @@ def accepting(request: Request) -> None:
 class BoundedBody:
     """Refuses bodies over a bound, by their declared length or as they arrive.
 
-    `larger`: other bounds, by the beginning of a path.
+    `larger`: other bounds, by the beginning of a path. `own`: paths whose route reads its body itself, by `body_of`.
     """
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY, larger: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        limit: int = MAX_BODY,
+        larger: Mapping[str, int] | None = None,
+        own: Collection[str] = (),
+    ) -> None:
         self._app = app
         self._limit = limit
         self._larger = larger or {}
+        self._own = frozenset(own)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the whole body first, then pass the request on with it."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in self._own:
             await self._app(scope, receive, send)
             return
         limit = self._limit_of(scope["path"])
@@ -192,16 +202,67 @@ class BoundedBody:
         too_large = not declared.isdigit() or int(declared) > limit
         while more and not too_large:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                return  # Nobody is there to be answered.
             chunks.append(message)
             size += len(message.get("body", b""))
             more, too_large = message.get("more_body", False), size > limit
         if too_large:
-            await problem(TooLarge(f"The body may have at most {limit} bytes."))(scope, receive, send)
+            await problem(too_much(limit))(scope, receive, send)
             return
         await self._app(scope, _replay(chunks, receive), send)
 
     def _limit_of(self, path: str) -> int:
         return next((limit for begin, limit in self._larger.items() if path.startswith(begin)), self._limit)
+
+
+def too_much(limit: int) -> TooLarge:
+    """The error for a body over its bound."""
+    return TooLarge(f"The body may have at most {limit} bytes.")
+
+
+async def body_of(request: Request, *, limit: int, seconds: float) -> bytes:
+    """Read a body up to a bound and for so long; raises `TooLarge`, or `ValidationError` when it does not arrive."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > limit:
+                    raise too_much(limit)
+    except (TimeoutError, ClientDisconnect):
+        raise ValidationError("The body did not arrive.", code="body_incomplete") from None
+    return b"".join(chunks)
+
+
+class StorableAddress:
+    """Refuses an address with a NUL character, which neither the database nor a file system can hold.
+
+    In a path nothing can be found by such a name; in a query the field is named.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it with what is wrong."""
+        error = _unstorable(scope) if scope["type"] == "http" else None
+        if error is None:
+            await self._app(scope, receive, send)
+        else:
+            await problem(error)(scope, receive, send)
+
+
+def _unstorable(scope: Scope) -> OneiroError | None:
+    if "\0" in scope["path"]:
+        return NotFound("There is no such page.")
+    if b"%00" in scope["query_string"]:
+        named = [name for name, value in parse_qsl(scope["query_string"].decode("latin-1")) if "\0" in name + value]
+        errors = [{"field": name.replace("\0", ""), "message": "must not hold the character NUL"} for name in named]
+        return ValidationError("The address holds the character NUL.", errors=errors)
+    return None
 
 
 def _replay(chunks: list[Message], receive: Receive) -> Receive:
@@ -244,6 +305,8 @@ class Cursor(NamedTuple):
 def _decode(word: str) -> Cursor:
     try:
         at, _, key = base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)).decode().partition("|")
+        if "\0" in key:
+            raise _not_ours()
         return Cursor(datetime.fromisoformat(at).astimezone(UTC), key)
     except (binascii.Error, UnicodeDecodeError, ValueError, OverflowError):
         raise _not_ours() from None

@@ -1,5 +1,6 @@
 """`POST /webhooks/elevenlabs`: signatures as the SDK and the engine make them, repeats, forgeries, odd bodies."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -15,6 +16,7 @@ from elevenlabs.errors import BadRequestError
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
 from oneiro import http
 from oneiro.database.pool import Database
@@ -44,11 +46,18 @@ def inbox(database: Database) -> Inbox:
 async def client(inbox: Inbox) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     http.install_problems(app)
-    app.add_middleware(http.BoundedBody, larger={PATH: MAX_BODY})
+    app.add_middleware(http.BoundedBody, own={PATH})
     app.state.inbox = inbox
     app.include_router(routes.router)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://oneiro") as made:
         yield made
+
+
+async def unread() -> AsyncIterator[bytes]:
+    """A body that must not be asked for."""
+    for chunk in (b"read",):
+        assert chunk == b"never", "the body was read"
+        yield chunk
 
 
 async def send(client: httpx.AsyncClient, body: bytes, *, secret: str = SECRET, at: int = SECONDS) -> httpx.Response:
@@ -133,6 +142,79 @@ async def test_a_forged_webhook_leaves_nothing_behind(client: httpx.AsyncClient,
     assert all(answer.json()["code"] == "invalid_signature" for answer in forged)
     assert await look("SELECT 1 FROM webhook_inbox") == []
     assert await look("SELECT 1 FROM jobs") == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"ElevenLabs-Signature": "v0=abc"}, 401),
+        ({"ElevenLabs-Signature": f"t={SECONDS},v0=abc"}, 401),
+        ({"ElevenLabs-Signature": signature(SECRET, b"", SECONDS - 1860)}, 401),
+        ({"ElevenLabs-Signature": signature(SECRET, b"", SECONDS + 1860)}, 401),
+        ({"ElevenLabs-Signature": signature(SECRET, b"", SECONDS), "Content-Length": str(MAX_BODY + 1)}, 413),
+        ({"ElevenLabs-Signature": signature(SECRET, b"", SECONDS), "Content-Length": "many"}, 413),
+    ],
+)
+async def test_what_the_headers_refuse_is_refused_before_the_body_is_read(
+    client: httpx.AsyncClient, headers: dict[str, str], status: int
+) -> None:
+    answer = await client.post(PATH, content=unread(), headers=headers)
+
+    assert answer.status_code == status
+
+
+async def test_large_bodies_at_a_time_are_bounded_and_small_ones_pass(client: httpx.AsyncClient, inbox: Inbox) -> None:
+    large = json.dumps({"type": "post_call_audio", "data": {"full_audio": "A" * (MAX_BODY - 100)}}).encode()
+    gate, reading = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield large[:1000]
+        reading.set()
+        await gate.wait()
+        yield large[1000:]
+
+    headers = {"ElevenLabs-Signature": signature(SECRET, large, SECONDS), "Content-Length": str(len(large))}
+    held = [asyncio.create_task(client.post(PATH, content=slow(), headers=headers)) for _ in range(2)]
+    await reading.wait()
+    third = await client.post(PATH, content=unread(), headers=headers)
+    undeclared = await client.post(
+        PATH, content=unread(), headers={"ElevenLabs-Signature": headers["ElevenLabs-Signature"]}
+    )
+    small = await send(client, transcript())
+    gate.set()
+    taken = await asyncio.gather(*held)
+
+    assert (third.status_code, third.json()["code"], third.headers["retry-after"]) == (503, "inbox_full", "5")
+    assert undeclared.status_code == 503
+    assert small.status_code == 200
+    assert [answer.status_code for answer in taken] == [200, 200]
+    assert (await send(client, large)).json() == {"new": False}
+
+
+async def test_a_forged_large_body_gives_its_room_back(client: httpx.AsyncClient) -> None:
+    body = b"x" * (MAX_BODY - 1)
+
+    answers = [await send(client, body, secret="another") for _ in range(5)]
+
+    assert [answer.status_code for answer in answers] == [401] * 5
+
+
+async def test_a_body_longer_than_it_declared_is_refused(client: httpx.AsyncClient) -> None:
+    body = transcript()
+    headers = {"ElevenLabs-Signature": signature(SECRET, body, SECONDS), "Content-Length": str(len(body) - 1)}
+
+    assert (await client.post(PATH, content=body, headers=headers)).status_code == 413
+
+
+async def test_a_body_that_does_not_arrive_is_not_waited_for(inbox: Inbox) -> None:
+    async def receive() -> dict[str, Any]:
+        return await asyncio.Event().wait()  # type: ignore[return-value]  # Never returns.
+
+    scope = {"type": "http", "method": "POST", "path": PATH, "headers": [], "query_string": b""}
+    with pytest.raises(ValidationError) as caught:
+        await http.body_of(Request(scope, receive), limit=10, seconds=0.01)
+    assert caught.value.code == "body_incomplete"
 
 
 def test_what_the_sdk_takes_we_take_and_what_we_sign_the_sdk_takes() -> None:

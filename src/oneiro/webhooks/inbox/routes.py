@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Request
 from pydantic import BaseModel
 
-from oneiro.webhooks.inbox.service import PATH, Inbox
+from oneiro.http import body_of
+from oneiro.webhooks.inbox.service import PATH, READ_SECONDS, Inbox
 
 router = APIRouter(tags=["platform"])
 
@@ -31,4 +32,6 @@ async def receive_platform_webhook(
     elevenlabs_signature: Annotated[str | None, Header(description="`t=…,v0=…`")] = None,
 ) -> Received:
     """Take what the voice platform tells after a conversation; signed, and kept once."""
-    return Received(new=await inbox.receive(elevenlabs_signature, await request.body()))
+    with inbox.admitted(elevenlabs_signature, request.headers.get("content-length")) as limit:
+        raw = await body_of(request, limit=limit, seconds=READ_SECONDS)
+        return Received(new=await inbox.receive(elevenlabs_signature, raw))

@@ -16,6 +16,7 @@ HEADER: Final = "elevenlabs-signature"
 TOLERANCE: Final = timedelta(minutes=30)
 """How far the signature's time may lie from ours, both ways (the SDK's figure)."""
 _TIME: Final = re.compile(r"\d{1,12}", re.ASCII)
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _MOST_SIGNATURES: Final = 5
 
 
@@ -24,20 +25,21 @@ def verify(secret: str, header: str | None, body: bytes, now: datetime) -> None:
 
     The header may hold several signatures, as while a secret is being changed; one that fits is enough.
     """
-    time, given = _read(header or "")
-    if abs(now.astimezone(UTC).timestamp() - int(time)) > TOLERANCE.total_seconds():
-        raise _refused("The signature's time is too far from ours.")
+    time, given = read(header, now)
     expected = hmac.new(secret.encode(), f"{time}.".encode() + body, hashlib.sha256).hexdigest()
     if not any(hmac.compare_digest(expected.encode(), each.encode()) for each in given):
         raise _refused("The signature does not fit the body.")
 
 
-def _read(header: str) -> tuple[str, list[str]]:
-    parts = [part.strip().partition("=") for part in header.split(",")]
+def read(header: str | None, now: datetime) -> tuple[str, list[str]]:
+    """The time and the signatures of a header, before there is a body; raises `Unauthenticated` with what is wrong."""
+    parts = [part.strip().partition("=") for part in (header or "").split(",")]
     times = [value for name, _, value in parts if name == "t"]
-    given = [value for name, _, value in parts if name == "v0"][:_MOST_SIGNATURES]
+    given = [value for name, _, value in parts if name == "v0" and _DIGEST.fullmatch(value)][:_MOST_SIGNATURES]
     if len(times) != 1 or not _TIME.fullmatch(times[0]) or not given:
         raise _refused("The signature is missing or cannot be read.")
+    if abs(now.astimezone(UTC).timestamp() - int(times[0])) > TOLERANCE.total_seconds():
+        raise _refused("The signature's time is too far from ours.")
     return times[0], given
 
 
