@@ -215,6 +215,54 @@ async def test_a_failure_is_tried_again_by_the_schedule_with_the_same_id_and_bod
     assert endpoint == (0, True)
 
 
+@pytest.mark.parametrize(
+    ("status", "asked", "wait"),
+    [
+        (429, "900", 900),
+        (503, "900", 900),
+        (429, "5", 30),
+        (429, "86400", 3600),
+        (429, "soon", 30),
+        (429, "-900", 30),
+        (500, "900", 30),
+        (503, "Sun, 06 Nov 1994 08:49:37 GMT", 30),
+        (503, "Fri, 31 Dec 9999 23:59:59 GMT", 3600),
+    ],
+)
+async def test_a_receiver_that_says_when_to_come_back_is_left_alone_till_then(
+    receiver: Any, register: Register, fire: Fire, make: Make, look: Look, status: int, asked: str, wait: int
+) -> None:
+    await register(receiver.url)
+    receiver.answers = [Response(status_code=status, headers={"Retry-After": asked})]
+    await fire()
+
+    await deliver(make())
+
+    [(due,)] = await look("SELECT extract(epoch FROM next_attempt_at - now()) FROM webhook_deliveries")
+    assert abs(float(due) - wait) < 5
+
+
+async def test_what_else_waits_for_a_receiver_waits_with_it_and_for_others_goes_on(
+    serve: Serve, receiver: Any, register: Register, fire: Fire, make: Make, look: Look
+) -> None:
+    busy = type(receiver)(answers=[Response(status_code=429, headers={"Retry-After": "600"})])
+    await register(f"{await serve(busy)}/busy")
+    await register(receiver.url)
+    await fire(*({"n": n} for n in range(8)))
+
+    await deliver(make(per_endpoint=1))
+
+    assert (len(busy.got), len(receiver.got)) == (1, 8)
+    late = await look(
+        "SELECT 1 FROM webhook_deliveries WHERE state = 'pending' AND next_attempt_at > now() + interval '590 s'"
+    )
+    assert len(late) == 8
+    await skip_pause(look)
+    busy.answers = [Response()]
+    await deliver(make())
+    assert {state for state, _ in await states(look)} == {"delivered"}
+
+
 def test_the_schedule_begins_within_seconds_and_ends_within_a_day() -> None:
     assert [pause(n, 1.0) for n in range(1, 7)] == [30, 120, 480, 1800, 3600, 3600]
     assert pause(len(PAUSES), 1.0) == 3600

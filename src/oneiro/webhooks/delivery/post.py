@@ -1,11 +1,14 @@
 """One attempt to deliver: a POST to a guarded address, bounded in time, its answer's body thrown away."""
 
 import asyncio
+import re
 import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import httpcore
@@ -17,17 +20,26 @@ TIMEOUT_SECONDS: Final = 15.0
 """For the whole attempt, the name's lookup included; Standard Webhooks advises 15 to 30."""
 MOST_ANSWER: Final = 64 * 1024
 """Bytes of an answer that are read, so that the connection can be used again; a longer one costs the connection."""
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
 DRAIN_SECONDS: Final = 2.0
 GONE: Final = 410
+COME_BACK: Final = frozenset({429, 503})
+"""Answers whose `Retry-After` counts (RFC 9110, RFC 6585)."""
+MOST_PATIENCE: Final = 3600.0
+"""The longest wait, in seconds, that a receiver may ask for: the schedule's own longest pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of an attempt: a status, or a word for why there is none; and how long it took."""
+    """What came of an attempt: a status, or a word for why there is none; and how long it took.
+
+    retry_after: seconds that the receiver wants to be left alone for, bounded.
+    """
 
     status: int | None
     error: str | None
     ms: int
+    retry_after: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -49,10 +61,10 @@ async def post(
 ) -> Answer:
     """Post once; never raises for what the receiver or the net does."""
     began = time.perf_counter()
-    status, error = None, None
+    status, error, retry_after = None, None, None
     try:
         async with asyncio.timeout(seconds):
-            status = await _send(pool, url, headers, content)
+            status, retry_after = await _send(pool, url, headers, content)
     except (TimeoutError, httpcore.TimeoutException):
         error = "timeout"
     except AddressRefused:
@@ -63,7 +75,7 @@ async def post(
         error = "tls" if _is_tls(fault) else "connection"
     if status is not None and not 200 <= status < 300:
         error = "status"
-    return Answer(status, error, round((time.perf_counter() - began) * 1000))
+    return Answer(status, error, round((time.perf_counter() - began) * 1000), retry_after)
 
 
 def _is_tls(fault: BaseException | None) -> bool:
@@ -73,14 +85,32 @@ def _is_tls(fault: BaseException | None) -> bool:
     return fault is not None
 
 
-async def _send(pool: httpcore.AsyncConnectionPool, url: str, headers: Mapping[str, str], content: bytes) -> int:
+def patience(value: bytes, now: datetime) -> float | None:
+    """Seconds that a `Retry-After` asks for, as a number or as a date, bounded; None for anything else."""
+    text = value.decode("latin-1").strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), MOST_PATIENCE)
+    try:
+        until = parsedate_to_datetime(text)
+        wait = (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(wait, 0.0), MOST_PATIENCE)
+
+
+async def _send(
+    pool: httpcore.AsyncConnectionPool, url: str, headers: Mapping[str, str], content: bytes
+) -> tuple[int, float | None]:
+    """The status, and how long the receiver wants to be left alone."""
     target = httpx.URL(url)
     where = httpcore.URL(scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path)
     sent = {"host": target.netloc.decode(), "content-length": str(len(content)), **headers}
     async with pool.stream("POST", where, headers=list(sent.items()), content=content) as response:
         with suppress(TimeoutError, httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
             await _drain(response)
-        return int(response.status)
+        asked = next((value for name, value in response.headers if name.lower() == b"retry-after"), None)
+        busy = asked is not None and response.status in COME_BACK
+        return int(response.status), patience(asked, datetime.now(UTC)) if busy else None
 
 
 async def _drain(response: httpcore.Response) -> None:

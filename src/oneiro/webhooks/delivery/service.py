@@ -127,6 +127,8 @@ class Deliverer:
 
     async def _note(self, conn: Connection, due: store.Due, answer: Answer, now: datetime) -> None:
         retry_in = None if answer.ok or answer.gone else pause(due.attempts + 1, self._bounds.draw(*JITTER))
+        if retry_in is not None and answer.retry_after is not None:
+            retry_in = max(retry_in, answer.retry_after)
         ended: DeliveryState = "delivered" if answer.ok else "dead"
         attempt = {"at": now.isoformat(), "status": answer.status, "ms": answer.ms, "error": answer.error}
         state: DeliveryState = ended if retry_in is None else "pending"
@@ -137,6 +139,8 @@ class Deliverer:
             await store.succeeded(conn, due.endpoint_id)
             return
         await store.failed(conn, due.endpoint_id)
+        if answer.retry_after:
+            await store.postpone(conn, due.endpoint_id, answer.retry_after)
         if answer.gone:
             await self._disable(conn, due.endpoint_id, "gone")
         elif state == "dead" and await store.silent_since(conn, due.endpoint_id, due.created_at):

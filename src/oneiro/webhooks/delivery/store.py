@@ -152,6 +152,18 @@ async def failed(conn: Connection, endpoint_id: UUID) -> None:
     )
 
 
+async def postpone(conn: Connection, endpoint_id: UUID, seconds: float) -> None:
+    """Leave an endpoint alone for a time: what was due to it before then and is not under way is due then."""
+    await conn.execute(
+        """
+        UPDATE webhook_deliveries SET next_attempt_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+        WHERE endpoint_id = %(id)s AND state = 'pending' AND coalesce(lease_until < clock_timestamp(), true)
+          AND next_attempt_at < clock_timestamp() + make_interval(secs => %(seconds)s)
+        """,
+        {"id": endpoint_id, "seconds": seconds},
+    )
+
+
 async def silent_since(conn: Connection, endpoint_id: UUID, since: datetime) -> bool:
     """Whether nothing got through to an endpoint since a time."""
     cursor = await conn.execute(
