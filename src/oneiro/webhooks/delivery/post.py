@@ -109,8 +109,9 @@ async def _send(
         with suppress(TimeoutError, httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
             await _drain(response)
         asked = next((value for name, value in response.headers if name.lower() == b"retry-after"), None)
-        busy = asked is not None and response.status in COME_BACK
-        return int(response.status), patience(asked, datetime.now(UTC)) if busy else None
+        if asked is None or response.status not in COME_BACK:
+            return int(response.status), None
+        return int(response.status), patience(asked, datetime.now(UTC))
 
 
 async def _drain(response: httpcore.Response) -> None:
