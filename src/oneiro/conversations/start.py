@@ -36,6 +36,7 @@ from oneiro.safety.cards import card
 from oneiro.safety.crisis import Tier, coverage
 from oneiro.safety.disclosure import Disclosure, disclosure
 from oneiro.settings import Settings
+from oneiro.tracing import note, traced
 
 # A signed URL opens a conversation for this long; one that nobody opened by then never began.
 CONNECT_WITHIN = timedelta(minutes=15)
@@ -79,6 +80,7 @@ class Starts:
         self._simulated = simulated
         self._clock = clock
 
+    @traced("conversation.start")
     async def start(self, caller: Identity, request: StartRequest, once: Once, *, at: str) -> Started:
         """Start a conversation with the interpreter's default release, or with that of the dreamer's arm.
 
@@ -227,6 +229,7 @@ class Starts:
             "transport": plan.transport,
             **({"arm": plan.arm} if plan.arm else {}),
         }
+        note(conversation_id=plan.conversation_id, interpreter=plan.release.interpreter_id, release=plan.release.number)
         await record(conn, plan.conversation_id, plan.dreamer.user_id, "conversation.requested", data)
         slots = self._settings.max_concurrent_calls
         await reserve(conn, plan.conversation_id, plan.request.options.priority, slots, now)

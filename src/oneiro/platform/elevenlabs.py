@@ -24,6 +24,7 @@ from elevenlabs.types.voice_settings import VoiceSettings
 from elevenlabs.voices.settings.client import AsyncSettingsClient
 from pydantic import BaseModel
 
+from oneiro import tracing
 from oneiro.breaker import CircuitBreaker
 from oneiro.errors import OneiroError, SetupError
 from oneiro.platform.errors import PlatformLacks, PlatformUnavailable
@@ -239,6 +240,7 @@ class ElevenLabsPlatform:
             outcome = error.code
             raise
         finally:
+            tracing.past(f"platform.{name}", time.perf_counter() - began, outcome)
             if self._observe is not None:
                 self._observe(name, outcome, time.perf_counter() - began)
 

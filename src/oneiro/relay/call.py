@@ -23,6 +23,7 @@ from oneiro.relay.limits import Limits
 from oneiro.relay.scribe import Scribe
 from oneiro.safety import cards
 from oneiro.safety.crisis import Tier, assess
+from oneiro.tracing import past
 
 ALARM: Final = "The dreamer's words were flagged by the crisis gate as {tier}. Follow the crisis protocol now."
 GOODBYE: Final = (
@@ -279,6 +280,7 @@ class Call:
         seconds = self._scribe.reply_began(signal)
         if seconds is not None:
             self._watch.turn(self.admission.interpreter_id, seconds)
+            past("relay.turn", seconds, signal=signal)
 
     # What we say ourselves
 

@@ -24,6 +24,7 @@ from oneiro.relay.call import CONTINUED_ELSEWHERE, DRAINED, ENDED_ELSEWHERE, Cal
 from oneiro.relay.ledger import Ledger
 from oneiro.relay.legs import ClientLeg, Gone, Leg, UpstreamLeg, dial
 from oneiro.relay.limits import SUBPROTOCOL, Limits
+from oneiro.tracing import continued, traced
 
 CLOSING_TRIES: Final = 10
 
@@ -119,6 +120,11 @@ class Relay:
         return False
 
     async def _serve(self, client: Leg, admission: Admission) -> None:
+        one, session = admission.key
+        with continued("relay.call", admission.traceparent, conversation_id=one, session=session):
+            await self._call(client, admission)
+
+    async def _call(self, client: Leg, admission: Admission) -> None:
         try:
             upstream, metadata, platform_id = await self._open(admission)
         except OneiroError as error:
@@ -135,6 +141,7 @@ class Relay:
             return
         await self._relay(client, upstream, metadata, admission)
 
+    @traced("relay.open")
     async def _open(self, admission: Admission) -> tuple[UpstreamLeg, str, str]:
         """The platform's socket with its first frame, just in time; an agent it has forgotten is made anew."""
         address = await reach(self._agents, self._platform, admission.release, admission.language, admission.model)

@@ -16,6 +16,7 @@ class Facts:
     transport: Transport | None
     language: str
     created_at: datetime
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from oneiro.errors import Conflict
 from oneiro.safety.cards import card
 from oneiro.safety.crisis import Tier, assess
 from oneiro.settings import Settings
+from oneiro.tracing import continued
 
 _REMEMBERED: Final = 10_000
 
@@ -55,7 +56,8 @@ class Ingest:
         checked = [message.checked(place) for place, message in enumerate(messages)]
         facts = await self._known(caller, conversation_id)
         lines = [_line(message, conversation_id, facts, self._clock()) for message in checked]
-        outcomes = await self._writer.submit(lines)
+        with continued("ingest.reported", facts.traceparent, conversation_id=conversation_id, lines=len(lines)):
+            outcomes = await self._writer.submit(lines)
         _refuse(outcomes[0])
         stored = sum(outcome.stored for outcome in outcomes)
         tier = max((line.tier for line in lines), key=lambda found: found.rank)

@@ -16,7 +16,7 @@ async def facts(conn: Connection, user_id: UUID, conversation_id: UUID) -> Facts
     async with conn.cursor(row_factory=class_row(Facts)) as cursor:
         await cursor.execute(
             """
-            SELECT user_id, transport, language, created_at FROM conversations
+            SELECT user_id, transport, language, created_at, traceparent FROM conversations
             WHERE id = %s AND user_id = %s AND release_id IS NOT NULL
             """,
             (conversation_id, user_id),

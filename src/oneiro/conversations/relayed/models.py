@@ -31,6 +31,7 @@ class Row:
     started_at: datetime | None
     connected_at: datetime | None
     expires_at: datetime
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Admission:
     closing: str
     seconds: float
     bound: Literal["duration", "daily_minutes"]
+    traceparent: str | None = None
 
     @property
     def interpreter_id(self) -> str:

@@ -22,6 +22,7 @@ from oneiro.events.models import EventType
 from oneiro.interpreters import store as interpreters
 from oneiro.safety.crisis import Tier
 from oneiro.settings import Settings
+from oneiro.tracing import traced
 
 LEASE: Final = timedelta(seconds=60)
 
@@ -86,6 +87,7 @@ class Relayed:
             closing=closing_words(release.document, values),
             seconds=min(seconds, today),
             bound="daily_minutes" if today < seconds else "duration",
+            traceparent=row.traceparent,
         )
 
     async def replace_agent(self, admission: Admission, agent_id: str) -> None:
@@ -94,6 +96,7 @@ class Relayed:
             await conversations.lock(conn, admission.user_id, admission.conversation_id)
             await store.set_agent(conn, admission.conversation_id, admission.session, agent_id)
 
+    @traced("relay.connect")
     async def connect(self, admission: Admission, platform_id: str) -> bool:
         """Use the ticket up, as the platform has answered; false when another socket was faster or all is over."""
         now, (conversation_id, session) = self._clock(), admission.key
@@ -113,6 +116,7 @@ class Relayed:
             await record(conn, conversation_id, admission.user_id, "conversation.connected", data)
         return True
 
+    @traced("ingest.relayed")
     async def write(self, admission: Admission, entries: list[Entry]) -> None:
         """Write lines, what remained of interrupted ones, and faults; what was said before an end is kept after it."""
         now, (conversation_id, session) = self._clock(), admission.key
@@ -131,6 +135,7 @@ class Relayed:
                     data = {"phase": entry.phase, "code": entry.code, "session": session}
                     await record(conn, conversation_id, admission.user_id, "conversation.error", data)
 
+    @traced("relay.close")
     async def close(self, admission: Admission, outcome: Outcome) -> None:
         """Note how a session is over; a repeat, and what others settled before, change nothing."""
         now, (conversation_id, session) = self._clock(), admission.key

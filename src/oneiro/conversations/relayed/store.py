@@ -20,7 +20,8 @@ async def find(conn: Connection, ticket_sha256: str) -> Row | None:
             """
             SELECT c.id AS conversation_id, c.user_id, s.session, s.agent_id, c.interpreter_id,
                    r.number AS release, c.dream_id, c.language, c.model, c.text_only, c.safety_tier, c.status,
-                   s.session_status, c.started_at, s.connected_at, s.signed_url_expires_at AS expires_at
+                   s.session_status, c.started_at, s.connected_at, s.signed_url_expires_at AS expires_at,
+                   c.traceparent
             FROM conversation_sessions AS s
             JOIN conversations AS c ON c.id = s.conversation_id
             JOIN interpreter_releases AS r ON r.id = c.release_id
