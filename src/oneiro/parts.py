@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 
+from oneiro import tracing
 from oneiro.auth import KeySet, SharedSecret, Tokens
 from oneiro.breaker import CircuitBreaker, State
 from oneiro.conversations.ingest.service import Ingest
@@ -129,6 +130,7 @@ def make_parts(
     around = surroundings or Surroundings()
     if settings.database_url is None or settings.elevenlabs_api_key is None:
         raise SetupError("set ONEIRO_DATABASE_URL and ELEVENLABS_API_KEY (or try Oneiro with: oneiro up)")
+    tracing.start(settings.otel_exporter_otlp_endpoint)
     url = settings.database_url.get_secret_value()
     bell = Bell(url)
     db = Database(url, committed=bell.committed)
