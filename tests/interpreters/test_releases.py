@@ -100,13 +100,23 @@ async def test_a_retired_interpreter_comes_back_when_a_release_is_activated(data
         assert await store.active_ids(conn) == ["ada"]
 
 
-async def test_changes_are_applied_to_the_default_not_to_the_newest(database: Database, make: Make) -> None:
+async def test_changes_belong_onto_the_default_not_onto_the_newest(database: Database, make: Make) -> None:
     await published(database, make())
     await published(database, make(name="Draft"), active=False)
     async with database.as_service() as conn:
-        made = await releases.publish_changes(conn, "ada", {"description": "Another"}, created_by="operator")
-    assert (made.number, made.based_on) == (3, 1)
-    assert (made.document.name, made.document.description) == ("Ada", "Another")
+        assert (await releases.base(conn, "ada")).number == 1
+        await releases.retire(conn, "ada")
+        assert (await releases.base(conn, "ada")).number == 2
+
+
+async def test_changes_of_what_is_no_longer_the_default_are_not_stored(database: Database, make: Make) -> None:
+    await published(database, make())
+    async with database.as_service() as conn:
+        onto = await releases.base(conn, "ada")
+    await published(database, make(name="Eda"))
+    with pytest.raises(releases.Moved):
+        async with database.as_service() as conn:
+            await releases.freeze(conn, make(description="Mine"), created_by="operator", onto=onto)
 
 
 async def test_an_edit_of_a_stale_release_is_refused_with_the_differences(database: Database, make: Make) -> None:
@@ -114,7 +124,7 @@ async def test_an_edit_of_a_stale_release_is_refused_with_the_differences(databa
     await published(database, make(name="Eda"))
     with pytest.raises(Conflict) as caught:
         async with database.as_service() as conn:
-            await releases.publish_changes(conn, "ada", {"description": "Mine"}, created_by="operator", based_on=1)
+            await releases.publish(conn, make(description="Mine"), created_by="operator", based_on=1)
     assert caught.value.code == "stale_release"
     assert caught.value.errors == [{"field": "name", "before": "Ada", "after": "Eda"}]
 
@@ -154,3 +164,65 @@ async def test_a_document_in_any_script_comes_back_unchanged(database: Database,
     assert found is not None
     assert found.document == document
     assert found.document.content_hash == found.content_hash
+
+
+async def previous_of(database: Database) -> int | None:
+    async with database.as_service() as conn:
+        return await store.previous(conn, "ada")
+
+
+async def walked(database: Database, make: Make, *steps: int) -> None:
+    """Activate these releases in turn, publishing up to the highest of them first; 0 retires."""
+    for number in range(max(steps)):
+        await published(database, make(name=f"Ada {number}"), active=False)
+    for number in steps:
+        async with database.as_service() as conn:
+            await (releases.activate(conn, "ada", number) if number else releases.retire(conn, "ada"))
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ((1,), None),
+        ((1, 2, 3), 2),
+        ((1, 2, 3, 2), 1),  # 3 was rolled back from
+        ((1, 2, 3, 2, 1), None),
+        ((1, 2, 3, 1), None),  # over 2, too
+        ((1, 2, 3, 2, 4), 2),  # not 3, the highest that was active
+        ((1, 2, 3, 2, 4, 2), 1),
+        ((1, 3, 2), 1),  # a lower number is a rollback, also when it is in charge for the first time
+        ((1, 2, 1, 2), 1),  # taken up again on purpose
+        ((1, 2, 0), 2),  # retired: the last in charge comes back
+        ((1, 2, 1, 0), 1),
+        ((1, 2, 0, 2), 1),
+        ((0,), None),
+    ],
+)
+async def test_rolling_back_leads_to_who_was_in_charge_before_and_never_to_what_was_rolled_back_from(
+    database: Database, make: Make, steps: tuple[int, ...], expected: int | None
+) -> None:
+    if steps == (0,):
+        await published(database, make(), active=False)
+    else:
+        await walked(database, make, *steps)
+    assert await previous_of(database) == expected
+
+
+async def test_of_several_creating_one_interpreter_one_succeeds(database: Database, make: Make) -> None:
+    async def created() -> int:
+        async with database.as_service() as conn:
+            return (await releases.create(conn, make(), created_by="operator")).number
+
+    done = await asyncio.gather(*(created() for _ in range(6)), return_exceptions=True)
+
+    assert sorted(map(str, done)) == ["1"] + ["There is an interpreter ada already."] * 5
+
+
+async def test_a_lock_on_an_interpreter_keeps_no_conversation_waiting(
+    database: Database, db_url: str, make: Make
+) -> None:
+    await published(database, make())
+    async with database.as_service() as conn, await psycopg.AsyncConnection.connect(db_url) as other:
+        await store.lock(conn, "ada")
+        await other.execute("SET lock_timeout = '1s'")
+        await other.execute("SELECT 1 FROM interpreter_configs WHERE id = 'ada' FOR KEY SHARE")

@@ -324,3 +324,35 @@ def test_a_greeting_that_renders_to_nothing_gives_way_to_the_guides(prompted: Ma
     document = prompted("{% if has_dream %}So, your dream.{% endif %}", "greeting")
     assert prompts.render_spoken(document, "greeting", FULL) == "So, your dream."
     assert prompts.render_spoken(document, "greeting", EMPTY).startswith("Hello friend")
+
+
+LOOPED = """
+{% for trait in interpreter.personality.traits %}
+{% for field in interpreter.personality.expertise %}{{ trait }}, {{ field }}: {{ dream_context }}{% endfor %}
+{% endfor %}
+"""
+
+
+@pytest.mark.parametrize("kind", ["greeting", "follow_up", "closing"])
+def test_first_words_that_a_long_dream_would_make_huge_are_refused_when_they_are_published(
+    make: Make, kind: str
+) -> None:
+    document = make(
+        personality={"approach": "cognitive", "traits": ["calm", "exact"], "expertise": ["work", "sleep"]},
+        prompts=[{"type": "system", "template": "x"}, {"type": kind, "template": LOOPED}],
+    )
+    with pytest.raises(ValidationError) as caught:
+        prompts.validate(document)
+    assert caught.value.errors == [
+        {
+            "field": "prompts[1].template",
+            "prompt": f"{kind}/default",
+            "line": 1,
+            "message": "renders to more than 65536 bytes when a dream is as long as it may be",
+        }
+    ]
+
+
+@pytest.mark.parametrize("kind", ["greeting", "follow_up", "closing"])
+def test_a_dream_of_any_length_may_be_told_once(prompted: Make, kind: str) -> None:
+    prompts.validate(prompted("{{ dream_context }} {{ interpretation_summary }} {{ user_name }}", kind))

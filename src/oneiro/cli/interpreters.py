@@ -174,20 +174,28 @@ def releases(interpreter: Id, url: Url = None, token: Token = None, data_dir: Da
 @app.command()
 def rollback(
     interpreter: Id,
-    to: Annotated[int | None, typer.Option(min=1, help="A release; default: the one active before.")] = None,
+    to: Annotated[int | None, typer.Option(min=1, help="A release; default: the one in charge before.")] = None,
     url: Url = None,
     token: Token = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Make an earlier release the default again."""
+    """Make the release the default again that was in charge before; once more goes back further.
+
+    What was rolled back from is left out; name it with --to to take it up again. A retired interpreter comes back.
+    """
 
     async def work(api: OperatorApi) -> bool:
-        number = to or await _earlier(api, interpreter)
+        known = await api.call("GET", f"/interpreters/{interpreter}")
+        number = to or known["previous"]
         if number is None:
-            _complain(f"{interpreter} has no earlier release that was active")
+            _complain(f"{interpreter}: no other release was in charge before; name one with --to")
             return False
+        if number == known["release"]:
+            typer.echo(f"{interpreter}: release {number} is active already")
+            return True
         await api.call("POST", f"/interpreters/{interpreter}/releases/{number}/activate")
-        typer.echo(f"{interpreter}: release {number} is active")
+        before = f" instead of release {known['release']}" if known["release"] else " again"
+        typer.echo(f"{interpreter}: release {number} is active{before}")
         return True
 
     _run(work, url, token, data_dir)
@@ -306,14 +314,6 @@ async def _number_of(api: OperatorApi, document: InterpreterDocument) -> int | N
     """The newest release with this content."""
     listed = await api.pages(f"/interpreters/{document.id}/releases")
     return next((one["number"] for one in listed if one["content_hash"] == document.content_hash), None)
-
-
-async def _earlier(api: OperatorApi, interpreter: str) -> int | None:
-    """The highest number below the default release that was active once; for a retired one, the last active."""
-    listed = await api.pages(f"/interpreters/{interpreter}/releases")
-    active = next((one["number"] for one in listed if one["active"]), None)
-    before = (one["number"] for one in listed if one["activated_at"] and (active is None or one["number"] < active))
-    return next(before, None)
 
 
 def _state(made: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from oneiro.interpreters.grammar import Fault
 from oneiro.interpreters.models import InterpreterDocument, Prompt, PromptType
 from oneiro.interpreters.sandbox import Placeholder
 from oneiro.interpreters.templates import Compiled, compiled, fill, refusal
-from oneiro.interpreters.variables import CONVERSATION, neutral, release_values, sample_values
+from oneiro.interpreters.variables import CONVERSATION, longest_values, neutral, release_values, sample_values
 
 log = structlog.get_logger()
 
@@ -49,14 +49,22 @@ def render_system(document: InterpreterDocument, protocol: str, language: str = 
     Variables of the conversation stay as `{{name}}` for the platform. Raises `ValidationError` when the document has
     no system prompt or a prompt breaks a rule.
     """
+    system_prompt(document)
     template = _ready(document, "system")
-    if template is None:
+    assert template is not None
+    body = re.sub(r"\n{3,}", "\n\n", _render(document, template, _system_values(document)).strip())
+    return fill("\n\n".join((body, protocol.strip(), _profile(document, language).block())))
+
+
+def system_prompt(document: InterpreterDocument) -> Prompt:
+    """The system prompt; raises `ValidationError` when the document has none."""
+    prompt = document.prompt("system")
+    if prompt is None:
         raise ValidationError(
             f"{document.name} has no system prompt, so this release cannot be activated.",
             errors=[{"field": "prompts", "message": "there is no prompt of type system named default"}],
         )
-    body = re.sub(r"\n{3,}", "\n\n", _render(document, template, _system_values(document)).strip())
-    return fill("\n\n".join((body, protocol.strip(), _profile(document, language).block())))
+    return prompt
 
 
 def render_spoken(document: InterpreterDocument, kind: SpokenType, values: Mapping[str, str]) -> str:
@@ -140,6 +148,10 @@ def _try(document: InterpreterDocument, template: Compiled) -> None:
         return
     for full in (True, False):
         template.render(_release_values(document) | sample_values(full=full))
+    try:
+        template.render(_release_values(document) | longest_values())
+    except Fault as fault:
+        raise Fault(fault.prompt, fault.line, f"{fault.message} when a dream is as long as it may be") from None
 
 
 def _profile(document: InterpreterDocument, language: str) -> Profile:

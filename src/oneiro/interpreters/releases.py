@@ -1,7 +1,6 @@
 """Releases: a document is checked, frozen under a number, and made the default in one transaction."""
 
 import asyncio
-from typing import Any
 
 from oneiro.database.pool import Connection
 from oneiro.errors import Conflict, NotFound, ValidationError
@@ -9,46 +8,69 @@ from oneiro.events.models import EventType
 from oneiro.events.outbox import record
 from oneiro.interpreters import documents, store
 from oneiro.interpreters.models import InterpreterDocument, Release
-from oneiro.interpreters.prompts import render_system, validate
+from oneiro.interpreters.prompts import system_prompt, validate
 
 
 async def publish(
     conn: Connection, document: InterpreterDocument, *, created_by: str, note: str = "", based_on: int | None = None
 ) -> Release:
-    """Freeze a document as the interpreter's next release; it is not the default yet.
+    """Check a document and freeze it as the interpreter's next release, in one; see `freeze`.
 
-    `based_on` is the number of the default release the author saw. Raises `ValidationError` when a prompt breaks a
-    rule, and `Conflict` with the differences when `based_on` is no longer the default. Checking runs in a thread, since
-    a large document takes a while.
+    Raises `ValidationError` when a prompt breaks a rule. Checking takes a while for a large document: a service does it
+    before its transaction.
     """
     await asyncio.to_thread(validate, document)
-    await store.insert_interpreter(conn, document)
-    default = await store.lock(conn, document.id) or 0
-    if based_on is not None and based_on != default:
-        raise await _stale(conn, document.id, based_on, default)
-    number = await store.newest_number(conn, document.id) + 1
-    made = await store.insert_release(
-        conn, document, number=number, note=note, created_by=created_by, based_on=based_on or default or None
-    )
-    await _tell(conn, "interpreter.released", document.id, number)
-    return made
+    return await freeze(conn, document, created_by=created_by, note=note, based_on=based_on)
 
 
-async def publish_changes(
+async def freeze(
     conn: Connection,
-    interpreter_id: str,
-    changes: Any,
+    document: InterpreterDocument,
     *,
     created_by: str,
     note: str = "",
     based_on: int | None = None,
+    onto: Release | None = None,
 ) -> Release:
-    """Publish the default release (the newest one, when none is active) with an RFC 7396 merge patch applied."""
-    default = await _locked(conn, interpreter_id)
-    number = default or await store.newest_number(conn, interpreter_id)
-    base = await _found(conn, interpreter_id, number)
-    document = await asyncio.to_thread(documents.merge, base.document, changes)
-    return await publish(conn, document, created_by=created_by, note=note, based_on=based_on)
+    """Freeze a checked document as the interpreter's next release; it is not the default yet.
+
+    `based_on` is the number of the default release the author saw; raises `Conflict` with the differences when another
+    is the default. `onto` is the release that changes were merged onto; raises `Moved` when they belong onto another.
+    """
+    await store.insert_interpreter(conn, document)
+    default = await store.lock(conn, document.id) or 0
+    if based_on is not None and based_on != default:
+        raise await _stale(conn, document.id, based_on, default)
+    newest = await store.newest_number(conn, document.id)
+    if onto is not None and onto.number != (default or newest):
+        raise Moved
+    made = await store.insert_release(
+        conn, document, number=newest + 1, note=note, created_by=created_by, based_on=based_on or default or None
+    )
+    await _tell(conn, "interpreter.released", document.id, made.number)
+    return made
+
+
+class Moved(Exception):
+    """Changes were merged onto a release that no longer is the one to change: merge them again."""
+
+
+async def create(conn: Connection, document: InterpreterDocument, *, created_by: str, note: str = "") -> Release:
+    """Freeze a checked document as the first release of a new interpreter.
+
+    Raises `Conflict` when there is one of this id; of several at the same moment one succeeds.
+    """
+    await store.insert_interpreter(conn, document)
+    await store.lock(conn, document.id)
+    if await store.newest_number(conn, document.id):
+        raise Conflict(f"There is an interpreter {document.id} already.", code="interpreter_exists")
+    return await freeze(conn, document, created_by=created_by, note=note)
+
+
+async def base(conn: Connection, interpreter_id: str) -> Release:
+    """What changes are merged onto: the default release, or the newest one when none is active."""
+    active = await store.active_release(conn, interpreter_id)
+    return active or await _found(conn, interpreter_id, await store.newest_number(conn, interpreter_id))
 
 
 async def activate(conn: Connection, interpreter_id: str, number: int, *, based_on: int | None = None) -> Release:
@@ -63,7 +85,8 @@ async def activate(conn: Connection, interpreter_id: str, number: int, *, based_
     chosen = await _found(conn, interpreter_id, number)
     if number == default:
         return chosen
-    render_system(chosen.document, "")
+    # Its prompts were rendered when it was published, and a release never changes.
+    system_prompt(chosen.document)
     await store.activate(conn, chosen)
     await _tell(
         conn, "interpreter.rolled_back" if number < default else "interpreter.activated", interpreter_id, number

@@ -85,17 +85,25 @@ async def release(conn: Connection, interpreter_id: str, number: int) -> Release
     return await _release(conn, found[0]) if found else None
 
 
-async def releases(conn: Connection, interpreter_id: str) -> list[Release]:
-    """Every release of an interpreter, the newest first."""
-    found = await _rows(
-        conn,
+async def previous(conn: Connection, interpreter_id: str) -> int | None:
+    """The number of the release that rolling back leads to, None when there is none.
+
+    It is the highest that was in charge, below the present one, and since then was not rolled back from: no lower one
+    took charge after it. For an interpreter that is not active it is the one that was in charge last.
+    """
+    result = await conn.execute(
         """
-        SELECT id, interpreter_id, number, content_hash, note, created_by, created_at, based_on, activated_at
-        FROM interpreter_releases WHERE interpreter_id = %s ORDER BY number DESC
+        SELECT max(r.number)
+        FROM interpreter_configs AS c JOIN interpreter_releases AS r ON r.interpreter_id = c.id
+        WHERE c.id = %s AND r.activated_at IS NOT NULL AND (NOT c.is_active OR r.number < c.version)
+          AND NOT EXISTS (SELECT 1 FROM interpreter_releases AS lower
+                          WHERE lower.interpreter_id = c.id AND lower.number < r.number
+                            AND lower.activated_at > r.activated_at)
         """,
-        interpreter_id,
+        (interpreter_id,),
     )
-    return [await _release(conn, row) for row in found]
+    row = await result.fetchone()
+    return row[0] if row else None
 
 
 async def newest_number(conn: Connection, interpreter_id: str) -> int:
@@ -133,8 +141,9 @@ async def lock(conn: Connection, interpreter_id: str) -> int | None:
 
     Returns the number of its default release, 0 when it has none or is not active, None when there is no such row.
     """
+    # Not FOR UPDATE: conversations that refer to the row would have to wait.
     result = await conn.execute(
-        "SELECT CASE WHEN is_active THEN version ELSE 0 END FROM interpreter_configs WHERE id = %s FOR UPDATE",
+        "SELECT CASE WHEN is_active THEN version ELSE 0 END FROM interpreter_configs WHERE id = %s FOR NO KEY UPDATE",
         (interpreter_id,),
     )
     row = await result.fetchone()
@@ -177,7 +186,8 @@ async def activate(conn: Connection, chosen: Release) -> None:
         """,
         (document.name, document.full_name, document.description, chosen.number, document.id),
     )
-    await conn.execute("UPDATE interpreter_releases SET activated_at = now() WHERE id = %s", (chosen.id,))
+    # Not the transaction's own time: it may have waited for the lock while another release took charge.
+    await conn.execute("UPDATE interpreter_releases SET activated_at = clock_timestamp() WHERE id = %s", (chosen.id,))
     await _project_personality(conn, chosen)
     await _project_voice(conn, chosen)
     await _project_prompts(conn, chosen)

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from oneiro.interpreters import derived
@@ -15,6 +16,7 @@ from oneiro.interpreters.models import (
     ResponsePattern,
     Voice,
 )
+from oneiro.text import MAX_CONTEXT, MAX_MESSAGE, MAX_NAME, MAX_SYMBOL
 
 # Always sent, so that the platform never misses one; `opening` is rendered by us from `greeting` or `follow_up`.
 CONVERSATION: Final[Mapping[str, str]] = {
@@ -45,6 +47,7 @@ _SUMMARY_LIMIT = 300  # characters, as in the guide
 _LAST_TIME = (10, 100)
 _TITLE = (8, 80)
 _NAME_WORDS = 4
+_LONGEST_TITLE, _MOST_SYMBOLS = 200, 50  # of a dream in the journal
 _SENTENCE = re.compile(r".+?(?:[.!?](?=\s|$)|[。！？])", re.DOTALL)  # noqa: RUF001  # full stops of other scripts
 _MONTHS = (
     "January",
@@ -157,6 +160,30 @@ def sample_values(*, full: bool) -> dict[str, str]:
         remembered="Last time: a lift.",
         last_time="the lift and the long corridor",
         opening="Good morning.",
+    )
+
+
+@lru_cache(maxsize=1)
+def longest_values() -> dict[str, str]:
+    """Values to try a template with: everything as long as the journal lets it be, in a script of three bytes a letter.
+
+    So a template whose loops repeat a dream too often is refused when it is published, not in somebody's night.
+    """
+    dream = DreamMaterial(
+        text="夢" * MAX_CONTEXT,
+        title="夢" * _LONGEST_TITLE,
+        symbols=("夢" * MAX_SYMBOL,) * _MOST_SYMBOLS,
+        interpretation="夢" * MAX_CONTEXT,
+        interpretation_date=date(2026, 9, 30),
+    )
+    return conversation_values(
+        conversation_id="00000000-0000-0000-0000-000000000000",
+        now=datetime(2026, 9, 30, 23, 59, tzinfo=UTC),
+        user_name="夢" * MAX_NAME,
+        dream=dream,
+        remembered="夢" * MAX_CONTEXT,
+        last_time="夢" * max(_LAST_TIME),
+        opening="夢" * MAX_MESSAGE,
     )
 
 

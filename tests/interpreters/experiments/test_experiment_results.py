@@ -40,9 +40,11 @@ def dreamers(arm: Arm, count: int, *, completed: float, **more: float | None) ->
     ]
 
 
-def judged(rows: list[DreamerFigures], *, assigned: dict[UUID, int] | None = None) -> Results:
+def judged(
+    rows: list[DreamerFigures], *, assigned: dict[UUID, int] | None = None, failed: dict[UUID, int] | None = None
+) -> Results:
     counts = assigned or {arm.id: sum(row.arm_id == arm.id for row in rows) for arm in (OLD, NEW)}
-    return evaluate(experiment(), counts, rows)
+    return evaluate(experiment(), counts, rows, failed or {})
 
 
 def test_with_few_dreamers_it_says_that_there_is_too_little_data() -> None:
@@ -75,7 +77,43 @@ def test_a_crooked_split_is_not_trusted_whatever_the_difference() -> None:
     found = judged(rows, assigned={OLD.id: 600, NEW.id: 450})
     assert found.split.suspicious
     assert not found.enough
-    assert found.verdict.startswith("Do not trust these results")
+    assert found.verdict.startswith(
+        "Do not trust these results: dreamers were not given their arms as the weights say: old 600 with weight 0.5, "
+        "new 450 with weight 0.5 (p = 4e-06)."
+    )
+
+
+def test_starts_that_fail_in_one_arm_are_named_though_everybody_was_assigned_fairly() -> None:
+    rows = [*dreamers(OLD, 290, completed=0.6), *dreamers(NEW, 270, completed=0.9)]
+    found = judged(rows, assigned={OLD.id: 300, NEW.id: 300}, failed={OLD.id: 2, NEW.id: 30})
+    assert (found.split.suspicious, found.analysed_split.suspicious, found.failed_split.suspicious) == (
+        False,
+        False,
+        True,
+    )
+    assert not found.enough
+    assert found.verdict == (
+        "Do not trust these results: starts fail for more dreamers in one arm than in another: old 2 of 300, new 30 of "
+        "300 (p = 7e-07). Mend what fails there, and begin anew."
+    )
+    assert [arm.failed for arm in found.arms] == [2, 30]
+
+
+def test_an_arm_that_loses_its_dreamers_is_not_compared_by_those_who_are_left() -> None:
+    rows = [*dreamers(OLD, 280, completed=0.6), *dreamers(NEW, 190, completed=0.9)]
+    found = judged(rows, assigned={OLD.id: 300, NEW.id: 300})
+    assert found.analysed_split.suspicious
+    assert not found.enough
+    assert found.verdict.startswith(
+        "Do not trust these results: those who came to a conversation that counts are not divided as the weights say: "
+        "old 280 of 300, new 190 of 300"
+    )
+
+
+def test_starts_that_fail_alike_in_both_arms_say_nothing() -> None:
+    rows = [*dreamers(OLD, 200, completed=0.6), *dreamers(NEW, 200, completed=0.8)]
+    found = judged(rows, assigned={OLD.id: 230, NEW.id: 230}, failed={OLD.id: 28, NEW.id: 31})
+    assert found.enough
 
 
 def test_more_danger_is_told_beside_a_success() -> None:
@@ -105,11 +143,11 @@ def test_with_three_arms_each_comparison_is_held_to_more() -> None:
     third = Arm(id=uuid4(), name="third", release=3, weight=0.2, control=False)
     arms = [OLD, NEW.model_copy(update={"weight": 0.3}), third]
     rows = [row for arm in arms for row in dreamers(arm, 50, completed=0.5)]
-    found = evaluate(experiment(*arms), {OLD.id: 50, NEW.id: 30, third.id: 20}, rows)
+    found = evaluate(experiment(*arms), {OLD.id: 50, NEW.id: 30, third.id: 20}, rows, {})
     assert found.difference_level == pytest.approx(0.975)
 
 
 def test_while_it_runs_the_verdict_warns_of_looking_too_often() -> None:
     rows = [*dreamers(OLD, 200, completed=0.6), *dreamers(NEW, 200, completed=0.8)]
-    found = evaluate(experiment(status="running"), {OLD.id: 200, NEW.id: 200}, rows)
+    found = evaluate(experiment(status="running"), {OLD.id: 200, NEW.id: 200}, rows, {})
     assert found.verdict.endswith("decide at the number of dreamers you set before, not at the first difference.")

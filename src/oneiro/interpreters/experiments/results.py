@@ -19,6 +19,23 @@ SUSPICIOUS: Final = 0.001
 WORTHWHILE: Final = 0.10
 """The difference in completion that the number of needed dreamers is told for."""
 
+Count = Literal["assigned", "failed", "dreamers"]
+COUNTS: Final[Mapping[Count, str]] = {
+    "assigned": (
+        "dreamers were not given their arms as the weights say: {shown} (p = {p:.1g}). Look for what turns them away "
+        "before they have an arm, or for weights that were changed by hand, and begin anew."
+    ),
+    "failed": (
+        "starts fail for more dreamers in one arm than in another: {shown} (p = {p:.1g}). Mend what fails there, and "
+        "begin anew."
+    ),
+    "dreamers": (
+        "those who came to a conversation that counts are not divided as the weights say: {shown} (p = {p:.1g}). Look "
+        "for calls that break or never end in one arm, and begin anew."
+    ),
+}
+"""What must be divided as the weights say, in the order in which one explains the next, and what a verdict says."""
+
 Metric = Literal["completion", "rating", "minutes", "early_hang_ups", "safety_flags"]
 _GUARDS: Final[Mapping[Metric, str]] = {
     "safety_flags": "conversations in danger",
@@ -60,13 +77,14 @@ class ArmResult(BaseModel):
     control: bool
     weight: float
     assigned: int = Field(description="Dreamers who were given this arm.")
+    failed: int = Field(description="Those of them who had a start that failed.")
     dreamers: int = Field(description="Those of them who had a conversation and agreed to be counted.")
     conversations: int
     metrics: dict[Metric, Figure]
 
 
 class Split(BaseModel):
-    """Whether dreamers were divided as the weights say (sample ratio mismatch)."""
+    """Whether dreamers are divided over the arms as the weights say (sample ratio mismatch)."""
 
     p: float | None
     suspicious: bool
@@ -78,31 +96,42 @@ class Results(BaseModel):
     experiment_id: UUID
     level: float = Field(description="Confidence of each mean's interval.")
     difference_level: float = Field(description="Of each difference's: all of them together hold 95 %.")
-    split: Split
+    split: Split = Field(description="Of the dreamers who were given an arm.")
+    analysed_split: Split = Field(description="Of those who are counted.")
+    failed_split: Split = Field(description="Of those who had a start that failed.")
     arms: list[ArmResult]
     metrics: dict[Metric, str] = Field(description="What is counted.")
     enough: bool = Field(description="Whether there is enough to say anything.")
     verdict: str
 
 
-def evaluate(experiment: Experiment, assigned: Mapping[UUID, int], figures: Sequence[DreamerFigures]) -> Results:
-    """Work out the results; takes seconds at first use, so run it in a thread."""
+def evaluate(
+    experiment: Experiment,
+    assigned: Mapping[UUID, int],
+    figures: Sequence[DreamerFigures],
+    failed: Mapping[UUID, int],
+) -> Results:
+    """Work out the results; takes seconds at first use, so run it in a thread.
+
+    `assigned` and `failed` count dreamers by arm: who was given it, and of whom a start failed.
+    """
     by_arm = {arm.id: [row for row in figures if row.arm_id == arm.id] for arm in experiment.arms}
     # Bonferroni over the arms that are compared with the control: all intervals of a metric hold together.
     level = 1 - (1 - LEVEL) / (len(experiment.arms) - 1)
     control = by_arm[experiment.control.id]
-    counts = [assigned.get(arm.id, 0) for arm in experiment.arms]
-    p = statistics.split_p(counts, [arm.weight for arm in experiment.arms])
-    arms = [_arm(arm, assigned.get(arm.id, 0), by_arm[arm.id], control, level) for arm in experiment.arms]
-    split = Split(p=p, suspicious=p is not None and p < SUSPICIOUS)
-    enough, verdict = _verdict(split, arms, _values(control, "completion"))
+    tally = {arm.id: (assigned.get(arm.id, 0), failed.get(arm.id, 0)) for arm in experiment.arms}
+    arms = [_arm(arm, tally[arm.id], by_arm[arm.id], control, level) for arm in experiment.arms]
+    splits = {count: _split(arms, count) for count in COUNTS}
+    enough, verdict = _verdict(splits, arms, _values(control, "completion"))
     if enough and experiment.status == "running":
         verdict += " It is still running: decide at the number of dreamers you set before, not at the first difference."
     return Results(
         experiment_id=experiment.id,
         level=LEVEL,
         difference_level=level,
-        split=split,
+        split=splits["assigned"],
+        analysed_split=splits["dreamers"],
+        failed_split=splits["failed"],
         arms=arms,
         metrics=dict(METRICS),
         enough=enough,
@@ -110,15 +139,26 @@ def evaluate(experiment: Experiment, assigned: Mapping[UUID, int], figures: Sequ
     )
 
 
+def _split(arms: Sequence[ArmResult], count: Count) -> Split:
+    p = statistics.split_p([getattr(arm, count) for arm in arms], [arm.weight for arm in arms])
+    return Split(p=p, suspicious=p is not None and p < SUSPICIOUS)
+
+
 def _arm(
-    arm: Arm, assigned: int, rows: Sequence[DreamerFigures], control: Sequence[DreamerFigures], level: float
+    arm: Arm,
+    tally: tuple[int, int],
+    rows: Sequence[DreamerFigures],
+    control: Sequence[DreamerFigures],
+    level: float,
 ) -> ArmResult:
+    assigned, failed = tally
     return ArmResult(
         name=arm.name,
         release=arm.release,
         control=arm.control,
         weight=arm.weight,
         assigned=assigned,
+        failed=failed,
         dreamers=len(rows),
         conversations=sum(row.conversations for row in rows),
         metrics={metric: _figure(metric, rows, None if arm.control else control, level) for metric in METRICS},
@@ -150,12 +190,13 @@ def _interval(estimate: Estimate | None) -> Interval | None:
     return Interval.model_validate(estimate) if estimate else None
 
 
-def _verdict(split: Split, arms: Sequence[ArmResult], completion: Sequence[float]) -> tuple[bool, str]:
-    if split.suspicious:
-        return False, (
-            f"Do not trust these results: dreamers are not divided as the weights say (p = {split.p:.1g}). "
-            "Look for starts that fail in one arm, and begin anew."
-        )
+def _verdict(splits: Mapping[Count, Split], arms: Sequence[ArmResult], completion: Sequence[float]) -> tuple[bool, str]:
+    for count, said in COUNTS.items():
+        if splits[count].suspicious:
+            shown = ", ".join(f"{arm.name} {getattr(arm, count)} of {arm.assigned}" for arm in arms)
+            if count == "assigned":
+                shown = ", ".join(f"{arm.name} {arm.assigned} with weight {arm.weight:g}" for arm in arms)
+            return False, f"Do not trust these results: {said.format(shown=shown, p=splits[count].p)}"
     short = [arm for arm in arms if arm.dreamers < FEWEST]
     if short:
         least = min(arm.dreamers for arm in short)

@@ -1,7 +1,7 @@
 """Experiments: which release a dreamer gets, and how experiments begin and end."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -42,6 +42,15 @@ async def choose(conn: Connection, interpreter_id: str, user_id: UUID, language:
     return Chosen(release, arm.arm_id, arm.name)
 
 
+async def stop_running(conn: Connection, interpreter_id: str, now: datetime) -> None:
+    """Stop the interpreter's running experiment, if there is one, in the caller's transaction."""
+    running = await store.running(conn, interpreter_id)
+    experiment = await store.find(conn, running, lock=True) if running else None
+    if experiment is not None and experiment.status == "running":
+        await store.set_status(conn, experiment.id, "stopped", now)
+        await _tell(conn, "experiment.stopped", experiment)
+
+
 async def _assigned(
     conn: Connection, arms: list[store.RunningArm], interpreter_id: str, user_id: UUID
 ) -> store.RunningArm | None:
@@ -74,8 +83,8 @@ class Publishing(Protocol):
     async def prepare(self, release: Release) -> list[str]:
         """Provision the agents of a release; returns the fields that drifted."""
 
-    async def activate(self, interpreter_id: str, number: int) -> object:
-        """Make a release the default."""
+    async def activate(self, interpreter_id: str, number: int, *, based_on: int | None = None) -> object:
+        """Make a release the default; raises `Conflict` when `based_on` no longer is."""
 
 
 class Experiments:
@@ -127,13 +136,15 @@ class Experiments:
     async def start(self, experiment_id: UUID) -> Experiment:
         """Provision every arm's agents and begin; raises `Conflict`, and what the platform says.
 
-        A failure leaves the experiment as it was. Repeating it changes nothing.
+        An interpreter that is not active has nobody to assign. A failure leaves the experiment as it was. Repeating it
+        changes nothing.
         """
         async with self._db.as_service() as conn:
             experiment = await _found(conn, experiment_id)
             if experiment.status == "running":
                 return experiment
             _expect(experiment, "draft")
+            _in_service(experiment, await interpreters.active_release(conn, experiment.interpreter_id))
             arms = [await interpreters.release(conn, experiment.interpreter_id, arm.release) for arm in experiment.arms]
         for release in arms:
             assert release is not None, "an arm's release cannot be deleted"
@@ -152,14 +163,22 @@ class Experiments:
         return experiment if experiment.status == "stopped" else await self._turn(experiment_id, "running", "stopped")
 
     async def promote(self, experiment_id: UUID, name: str) -> Experiment:
-        """Make an arm's release the default and end the experiment; raises what activating raises."""
-        experiment = await self.read(experiment_id)
+        """Make an arm's release the default and end the experiment; raises what activating raises.
+
+        Repeating it changes nothing. Raises `Conflict` when another release took charge since the experiment began (or,
+        once it is promoted, at all): promoting would undo that unseen. So it does for a retired interpreter.
+        """
+        async with self._db.as_service() as conn:
+            experiment = await _found(conn, experiment_id)
+            default = await interpreters.active_release(conn, experiment.interpreter_id)
         arm = experiment.arm(name)
         if arm is None:
             raise _invalid("arm", f"there is no such arm; there are {', '.join(arm.name for arm in experiment.arms)}")
         if experiment.status == "draft":
             raise Conflict("An experiment that has not begun has no winner.", code="experiment_not_running")
-        await self._releases.activate(experiment.interpreter_id, arm.release)
+        charge = _in_service(experiment, default)
+        _undoes_nothing(experiment, arm, charge)
+        await self._releases.activate(experiment.interpreter_id, arm.release, based_on=charge.number)
         if experiment.status == "promoted":
             return experiment
         return await self._turn(experiment_id, experiment.status, "promoted", arm)
@@ -168,14 +187,19 @@ class Experiments:
         """What came of it so far, per dreamer and arm; raises `NotFound` and `StatisticsMissing`."""
         async with self._db.as_service() as conn:
             experiment = await _found(conn, experiment_id)
+            arms = [arm.id for arm in experiment.arms]
             assigned = await store.assigned(conn, experiment_id)
-            figures = await store.figures(conn, [arm.id for arm in experiment.arms], early_seconds=EARLY_SECONDS)
-        return await asyncio.to_thread(evaluate, experiment, assigned, figures)
+            failed = await store.failed(conn, arms)
+            figures = await store.figures(conn, arms, early_seconds=EARLY_SECONDS)
+        return await asyncio.to_thread(evaluate, experiment, assigned, figures, failed)
 
     async def _turn(
         self, experiment_id: UUID, before: Status, after: Status, promoted: Arm | None = None
     ) -> Experiment:
         async with self._db.as_service() as conn:
+            if after == "running":
+                # The interpreter is locked before its experiment, as retiring does: one of the two comes first.
+                await self._hold(conn, experiment_id)
             experiment = await _found(conn, experiment_id, lock=True)
             if experiment.status == after:
                 return experiment
@@ -183,14 +207,46 @@ class Experiments:
             await store.set_status(conn, experiment_id, after, self._clock())
             if before in {"draft", "running"}:
                 event: EventType = "experiment.started" if after == "running" else "experiment.stopped"
-                data = {**_about(experiment), **({"promoted": promoted.name} if promoted else {})}
-                await record(conn, event, entity_type="experiment", entity_id=str(experiment_id), data=data)
+                await _tell(conn, event, experiment, promoted)
             return await _found(conn, experiment_id)
 
+    async def _hold(self, conn: Connection, experiment_id: UUID) -> None:
+        experiment = await _found(conn, experiment_id)
+        await interpreters.lock(conn, experiment.interpreter_id)
+        _in_service(experiment, await interpreters.active_release(conn, experiment.interpreter_id))
 
-def _about(experiment: Experiment) -> Mapping[str, object]:
+
+async def _tell(conn: Connection, event: EventType, experiment: Experiment, promoted: Arm | None = None) -> None:
     arms = [{"name": arm.name, "release": arm.release, "weight": arm.weight} for arm in experiment.arms]
-    return {"experiment_id": str(experiment.id), "interpreter_id": experiment.interpreter_id, "arms": arms}
+    data = {
+        "experiment_id": str(experiment.id),
+        "interpreter_id": experiment.interpreter_id,
+        "arms": arms,
+        **({"promoted": promoted.name} if promoted else {}),
+    }
+    await record(conn, event, entity_type="experiment", entity_id=str(experiment.id), data=data)
+
+
+def _in_service(experiment: Experiment, default: Release | None) -> Release:
+    if default is None:
+        raise Conflict(
+            f"{experiment.interpreter_id} is not in service, so nobody would take part; activate one of its releases "
+            "first.",
+            code="interpreter_not_active",
+        )
+    return default
+
+
+def _undoes_nothing(experiment: Experiment, arm: Arm, default: Release) -> None:
+    """Raise `Conflict` when promoting would put a release out of charge that took it after the experiment began."""
+    began, took_charge = experiment.started_at, default.activated_at
+    later = experiment.status == "promoted" or (began and took_charge and took_charge > began)
+    if later and default.number != arm.release:
+        raise Conflict(
+            f"Release {default.number} of {experiment.interpreter_id} is in charge by a later decision; promoting "
+            f"{arm.name} would undo that. Nothing was changed. If you mean to, activate release {arm.release}.",
+            code="later_release",
+        )
 
 
 def _author(caller: Identity) -> str:

@@ -83,6 +83,15 @@ async def select(conn: Connection, interpreter_id: str | None, limit: int, after
         return await cursor.fetchall()
 
 
+async def running(conn: Connection, interpreter_id: str) -> UUID | None:
+    """The id of the interpreter's running experiment."""
+    cursor = await conn.execute(
+        "SELECT id FROM experiments WHERE interpreter_id = %s AND status = 'running'", (interpreter_id,)
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
 async def set_status(conn: Connection, experiment_id: UUID, status: Status, now: datetime) -> None:
     """Note that it began or ended."""
     await conn.execute(
@@ -150,6 +159,18 @@ async def assigned(conn: Connection, experiment_id: UUID) -> dict[UUID, int]:
     cursor = await conn.execute(
         "SELECT arm_id, count(*) FROM experiment_assignments WHERE experiment_id = %s GROUP BY arm_id",
         (experiment_id,),
+    )
+    return {row[0]: row[1] async for row in cursor}
+
+
+async def failed(conn: Connection, arm_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """How many dreamers of each arm had a start that failed: refused, broken off, or never connected."""
+    cursor = await conn.execute(
+        """
+        SELECT arm_id, count(DISTINCT user_id) FROM conversations
+        WHERE arm_id = ANY (%s) AND status = 'failed' GROUP BY arm_id
+        """,
+        (list(arm_ids),),
     )
     return {row[0]: row[1] async for row in cursor}
 

@@ -9,14 +9,28 @@ from oneiro import text
 from oneiro.interpreters.models import Release
 
 MAX_NOTE = 500
+MAX_DEPTH = 32
 
 
 def _note(value: str) -> str:
     return text.bounded(value, field="note", limit=MAX_NOTE, empty=True)
 
 
+def _shallow(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what no document needs and what those that walk through it by recursion could not finish."""
+    waiting: list[tuple[Any, int]] = [(value, 1)]
+    while waiting:
+        part, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            raise ValueError(f"may be nested at most {MAX_DEPTH} deep")
+        inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        waiting.extend((one, depth + 1) for one in inner)
+    return value
+
+
 Note = Annotated[str, AfterValidator(_note)]
 Data = dict[str, Any]
+Sent = Annotated[Data, AfterValidator(_shallow)]
 
 
 class Body(BaseModel):
@@ -28,7 +42,7 @@ class Body(BaseModel):
 class NewInterpreter(Body):
     """A whole new interpreter."""
 
-    document: Data
+    document: Sent
     note: Note = ""
     activate: bool = True
 
@@ -36,8 +50,8 @@ class NewInterpreter(Body):
 class NewRelease(Body):
     """A release: changes of the default one (RFC 7396), or a whole document."""
 
-    changes: Data | None = None
-    document: Data | None = None
+    changes: Sent | None = None
+    document: Sent | None = None
     note: Note = ""
     activate: bool = False
     based_on: Annotated[int, Field(ge=1)] | None = Field(
@@ -68,8 +82,8 @@ class Context(Body):
 class PreviewRequest(Body):
     """What to try: the default release as it is, with changes, or a whole document."""
 
-    changes: Data | None = None
-    document: Data | None = None
+    changes: Sent | None = None
+    document: Sent | None = None
     context: Context = Context()
 
 
@@ -150,6 +164,7 @@ class InterpreterDetail(InterpreterView):
     """An interpreter with its document and its agents."""
 
     document: Data | None
+    previous: int | None = Field(description="Number of the release that rolling back leads to.")
     agents: list[AgentView]
 
 

@@ -15,10 +15,12 @@ from oneiro.http import Page
 from oneiro.interpreters import documents, releases
 from oneiro.interpreters import store as interpreters
 from oneiro.interpreters.agents.service import GRACE, Agents
+from oneiro.interpreters.experiments.service import stop_running
 from oneiro.interpreters.models import InterpreterDocument, Release
-from oneiro.interpreters.prompts import render_system
+from oneiro.interpreters.prompts import render_system, validate
 from oneiro.interpreters.publishing import store
 from oneiro.interpreters.publishing.models import (
+    Data,
     InterpreterDetail,
     InterpreterView,
     NewInterpreter,
@@ -54,8 +56,10 @@ class Publishing:
         async with self._db.as_service() as conn:
             known = await _known(conn, interpreter_id)
             release = await _release(conn, interpreter_id, known.release or known.newest)
+            previous = await interpreters.previous(conn, interpreter_id)
             agents = await store.agents(conn, interpreter_id, GRACE)
-        return InterpreterDetail(**known.model_dump(), document=release.document.data(), agents=agents)
+        data = release.document.data()
+        return InterpreterDetail(**known.model_dump(), document=data, previous=previous, agents=agents)
 
     async def releases(self, interpreter_id: str, page: Page) -> list[ReleaseView]:
         """Releases without their documents, the newest first; raises `NotFound`."""
@@ -74,12 +78,9 @@ class Publishing:
 
     async def create(self, caller: Identity, new: NewInterpreter) -> ReleaseView:
         """A whole new interpreter; raises `Conflict` when there is one of this id, and what `publish` raises."""
-        document = await asyncio.to_thread(documents.from_data, new.document)
+        document = await asyncio.to_thread(_checked, new.document, speaking=new.activate)
         async with self._db.as_service() as conn:
-            if await interpreters.newest_number(conn, document.id):
-                raise Conflict(f"There is an interpreter {document.id} already.", code="interpreter_exists")
-            made = await releases.publish(conn, document, created_by=author(caller), note=new.note)
-            await _can_speak(made, wanted=new.activate)
+            made = await releases.create(conn, document, created_by=author(caller), note=new.note)
         return await self._turned(made, 0, None) if new.activate else view(made, 0)
 
     async def publish(self, caller: Identity, interpreter_id: str, new: NewRelease) -> ReleaseView:
@@ -89,11 +90,7 @@ class Publishing:
         no longer the default), and, once the release is stored, `PlatformUnavailable` or `AgentCreationError`: it is
         not the default then, and can be activated later.
         """
-        async with self._db.as_service() as conn:
-            await _known(conn, interpreter_id)
-            made = await self._stored(conn, author(caller), interpreter_id, new)
-            await _can_speak(made, wanted=new.activate)
-            default = (await _known(conn, interpreter_id)).release or 0
+        made, default = await self._stored(author(caller), interpreter_id, new)
         # Changes were merged onto the default of that moment: another one by now would be overwritten unseen.
         based_on = made.based_on if new.changes is not None else new.based_on
         return await self._turned(made, default, based_on) if new.activate else view(made, default)
@@ -109,9 +106,13 @@ class Publishing:
         return view(activated, number, drift)
 
     async def retire(self, interpreter_id: str) -> InterpreterView:
-        """Take an interpreter out of service; talks that have begun go on, its agents leave the platform later."""
+        """Take an interpreter out of service, and stop its experiment.
+
+        Talks that have begun go on, its agents leave the platform later.
+        """
         async with self._db.as_service() as conn:
             await releases.retire(conn, interpreter_id)
+            await stop_running(conn, interpreter_id, self._clock())
             return await _known(conn, interpreter_id)
 
     async def preview(self, interpreter_id: str, wanted: PreviewRequest) -> Preview:
@@ -132,19 +133,28 @@ class Publishing:
         made = [await self._agents.ensure(release, language, model) for language, model in pairs]
         return sorted({field for agent in made for field in agent.drift})
 
-    async def _stored(self, conn: Connection, by: str, interpreter_id: str, new: NewRelease) -> Release:
-        if new.document is None:
-            return await releases.publish_changes(
-                conn, interpreter_id, new.changes, created_by=by, note=new.note, based_on=new.based_on
-            )
-        document = await asyncio.to_thread(_own, interpreter_id, new.document)
-        return await releases.publish(conn, document, created_by=by, note=new.note, based_on=new.based_on)
+    async def _stored(self, by: str, interpreter_id: str, new: NewRelease) -> tuple[Release, int]:
+        """The stored release, and the number of the default one; all checking is done between the transactions."""
+        while True:
+            async with self._db.as_service() as conn:
+                await _known(conn, interpreter_id)
+                onto = await releases.base(conn, interpreter_id) if new.document is None else None
+            document = await asyncio.to_thread(_wanted, interpreter_id, onto, new)
+            try:
+                async with self._db.as_service() as conn:
+                    made = await releases.freeze(
+                        conn, document, created_by=by, note=new.note, based_on=new.based_on, onto=onto
+                    )
+                    return made, (await _known(conn, interpreter_id)).release or 0
+            except releases.Moved:
+                # Somebody was quicker; each time one of the waiting ones is through.
+                continue
 
     async def _turned(self, made: Release, default: int, based_on: int | None) -> ReleaseView:
         """Activate what was just stored."""
         try:
             return await self.activate(made.interpreter_id, made.number, based_on=based_on)
-        except (PlatformUnavailable, AgentCreationError) as error:
+        except (PlatformUnavailable, AgentCreationError, Conflict) as error:
             raise _kept(error, made, default) from error
 
 
@@ -153,10 +163,20 @@ def author(caller: Identity) -> str:
     return str(caller.user_id or caller.role)
 
 
-async def _can_speak(made: Release, *, wanted: bool) -> None:
-    """Raise `ValidationError` for a release that shall be the default and cannot, before it is stored."""
-    if wanted:
-        await asyncio.to_thread(render_system, made.document, "")
+def _wanted(interpreter_id: str, onto: Release | None, new: NewRelease) -> InterpreterDocument:
+    """The document that a request means; raises `ValidationError` for one that may not be stored."""
+    if onto is None:
+        return _checked(_own(interpreter_id, new.document), speaking=new.activate)
+    return _checked(documents.merge(onto.document, new.changes), speaking=new.activate)
+
+
+def _checked(wanted: InterpreterDocument | Data, *, speaking: bool) -> InterpreterDocument:
+    """The document with its prompts tried, and with a system prompt if it shall be the default."""
+    document = wanted if isinstance(wanted, InterpreterDocument) else documents.from_data(wanted)
+    validate(document)
+    if speaking:
+        render_system(document, "")
+    return document
 
 
 def _own(interpreter_id: str, data: Any) -> InterpreterDocument:
@@ -193,12 +213,17 @@ def _unknown(interpreter_id: str) -> NotFound:
 
 
 def _kept(error: OneiroError, made: Release, default: int) -> OneiroError:
-    """The platform's fault, with what became of the release."""
-    charge = f"Release {default} stays in charge" if default else "The interpreter is not active"
+    """Why the release could not be activated, with what became of it."""
+    if isinstance(error, Conflict):
+        charge = ""  # Which release is in charge is what the conflict tells.
+    else:
+        charge = f"Release {default} stays in charge. " if default else "The interpreter is not active. "
+    at = f"{made.interpreter_id}/releases/{made.number}/activate"
     return type(error)(
-        f"Release {made.number} of {made.interpreter_id} is stored and not active. {charge}. {error.detail}",
+        f"Release {made.number} of {made.interpreter_id} is stored and not active. {charge}{error.detail} "
+        f"To activate it: POST /v1/admin/interpreters/{at}.",
         code=error.code,
         retryable=error.retryable,
         retry_after=error.retry_after,
-        errors=[{"field": "activate", "message": error.detail, "release": made.number}],
+        errors=[{"field": "activate", "message": error.detail, "release": made.number}, *(error.errors or ())],
     )

@@ -67,7 +67,10 @@ async def releases(
 
 
 async def agents(conn: Connection, interpreter_id: str, grace: timedelta) -> list[AgentView]:
-    """The interpreter's agents that are on the platform or on their way there; those of single sessions left out."""
+    """The interpreter's agents that are on the platform or on their way there, of the newest releases, 200 at most.
+
+    Those of single sessions are left out.
+    """
     async with conn.cursor(row_factory=class_row(AgentView)) as cursor:
         await cursor.execute(
             """
@@ -75,7 +78,7 @@ async def agents(conn: Connection, interpreter_id: str, grace: timedelta) -> lis
                    a.created_at, coalesce(a.retired_at, a.expires_at) + %s AS leaves_at
             FROM platform_agents AS a JOIN interpreter_releases AS r ON r.id = a.release_id
             WHERE a.interpreter_id = %s AND a.state <> 'retired' AND a.scope = 'release'
-            ORDER BY r.number DESC, a.language, a.model
+            ORDER BY r.number DESC, a.language, a.model LIMIT 200
             """,
             (grace, interpreter_id),
         )
