@@ -107,6 +107,7 @@ def create_app(
 def _install(app: FastAPI, parts: Parts, routers: Sequence[APIRouter]) -> None:
     http.install_problems(app)
     app.add_middleware(http.BoundedBody, larger={"/v1/admin/interpreters": MAX_RELEASE_BODY}, own={inbox.PATH})
+    app.add_middleware(http.StorableAddress)
     if parts.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
