@@ -5,10 +5,12 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import uvicorn
 from fastapi import FastAPI
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel
+from starlette.types import ASGIApp
+
+from oneiro.cli.listen import bind, listening, run
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS bare (
@@ -46,8 +48,14 @@ def create_bare(url: str) -> FastAPI:
     return app
 
 
+async def serve(app: ASGIApp, port: int) -> None:
+    """Serve as `oneiro serve` does: the same loop, the same reader of requests, the same options."""
+    async with listening(app, bind("127.0.0.1", port, what="the bench")) as served:
+        await served.task
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int)
     port = parser.parse_args().port
-    uvicorn.run(create_bare(os.environ["BENCH_DATABASE_URL"]), port=port, log_level="warning", access_log=False)
+    run(serve(create_bare(os.environ["BENCH_DATABASE_URL"]), port))

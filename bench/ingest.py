@@ -30,12 +30,13 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import psycopg
-import uvicorn
+from bare import serve
 from load import Figures, as_fast_as_possible, at_rate, request
 from pydantic import SecretStr
 
 from oneiro.app import create_app
 from oneiro.auth import issue_token
+from oneiro.cli.listen import run
 from oneiro.database.embedded import embedded
 from oneiro.database.migrate import migrate
 from oneiro.database.pool import Database
@@ -48,7 +49,7 @@ LINE = "A heron stood in the hall and folded the lake into envelopes, one for ea
 ONEIRO_PORT, BARE_PORT = 8471, 8472
 
 
-def serve() -> None:
+async def serve_ours() -> None:
     settings = Settings(
         database_url=SecretStr(os.environ["BENCH_DATABASE_URL"]),
         jwt_secret=SecretStr(SECRET),
@@ -56,7 +57,7 @@ def serve() -> None:
         elevenlabs_base_url="http://127.0.0.1:9",
     )
     app = create_app(settings, worker=os.environ.get("BENCH_WORKER") == "1")
-    uvicorn.run(app, port=ONEIRO_PORT, log_level="warning", access_log=False)
+    await serve(app, ONEIRO_PORT)
 
 
 async def conversations(url: str) -> list[tuple[UUID, UUID]]:
@@ -168,7 +169,7 @@ async def measure_steady(server: Server, options: argparse.Namespace) -> None:
     )
 
 
-async def run(options: argparse.Namespace, place: Path) -> None:
+async def bench(options: argparse.Namespace, place: Path) -> None:
     here = Path(__file__).parent
     async with embedded(place / "postgres") as postgres:
         with psycopg.connect(postgres.admin_url, autocommit=True) as conn:
@@ -213,12 +214,12 @@ def main() -> None:
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve()
+        run(serve_ours())
         return
     place = Path(tempfile.mkdtemp(prefix="oneiro-bench-"))
     place.chmod(0o711)
     try:
-        asyncio.run(run(options, place))
+        asyncio.run(bench(options, place))
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

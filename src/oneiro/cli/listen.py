@@ -3,16 +3,57 @@
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from oneiro.errors import SetupError
 from oneiro.relay.limits import MOST_UP
 from oneiro.relay.splice import SplicedServer
+
+loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+with suppress(ImportError):  # There is none for Windows.
+    from uvloop import new_event_loop as loop_factory
+
+MOST_HEAD: Final = 64 * 1024
+"""Bytes of a request's line and headers."""
+
+Result = TypeVar("Result")
+
+
+def run(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run a command to its end on the fastest loop there is for this machine."""
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(main)
+
+
+class BoundedHead(HttpToolsProtocol):
+    """uvicorn's reader of requests, which by itself would keep a line or headers of any length."""
+
+    _head: int | None = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless the head of the request has grown too large."""
+        if self._head is not None:
+            self._head += len(data)
+        super().data_received(data)
+        if self._head is not None and self._head > MOST_HEAD and not self.transport.is_closing():
+            self.send_400_response("The head of the request is too large.")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._head = self._head or 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Its body may be as long as the app allows."""
+        self._head = None
+        super().on_headers_complete()
 
 
 class _Server(uvicorn.Server):
@@ -70,6 +111,7 @@ async def listening(
         server_header=False,
         # Who is calling is the address of the socket: a header that anyone may send decides nothing.
         proxy_headers=False,
+        http=BoundedHead,
         ws=SplicedServer,
         ws_max_size=MOST_UP,
         ws_per_message_deflate=False,  # Sound does not get smaller, and every call would hold two windows.

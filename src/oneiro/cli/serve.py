@@ -10,7 +10,7 @@ import typer
 from pydantic import SecretStr
 
 from oneiro.app import CALLS, ROUTERS, Surroundings, create_app, is_loopback
-from oneiro.cli.listen import bind, listening
+from oneiro.cli.listen import bind, listening, run
 from oneiro.database.migrate import lacking
 from oneiro.database.pool import Database
 from oneiro.errors import SetupError
@@ -30,7 +30,7 @@ def serve(
     """Run the API on the database and the platform that the settings name."""
     settings = required(load_settings(host=host, port=port))
     configure_logs(settings.log_format)
-    asyncio.run(_serve(settings, relay=relay, worker=not (relay or no_worker)))
+    run(_serve(settings, relay=relay, worker=not (relay or no_worker)))
 
 
 def required(settings: Settings) -> Settings:

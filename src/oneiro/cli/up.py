@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from oneiro.app import local_dreamer
+from oneiro.cli.listen import run
 from oneiro.cli.stack import Stack, local_stack
 from oneiro.errors import SetupError
 from oneiro.logs import configure_logs
@@ -27,7 +28,7 @@ def up(
     """Run everything here: database, interpreters, API; without ELEVENLABS_API_KEY on the engine."""
     settings = load_settings(host=host, port=port, data_dir=data_dir)
     configure_logs(settings.log_format)
-    asyncio.run(_up(settings))
+    run(_up(settings))
 
 
 async def _up(settings: Settings) -> None:

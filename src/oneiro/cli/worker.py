@@ -6,6 +6,7 @@ import signal
 import typer
 
 from oneiro.background import consumer_names, work
+from oneiro.cli.listen import run
 from oneiro.cli.serve import look_at_database, required
 from oneiro.logs import configure_logs
 from oneiro.parts import make_parts
@@ -19,7 +20,7 @@ def worker() -> None:
     """Stamp events, run their consumers and the jobs; beside `serve --no-worker`, as many as you like."""
     settings = required(load_settings())
     configure_logs(settings.log_format)
-    asyncio.run(_work(settings))
+    run(_work(settings))
 
 
 async def _work(settings: Settings) -> None:
