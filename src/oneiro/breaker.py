@@ -104,6 +104,13 @@ class CircuitBreaker:
             if probe:
                 self._probing = False
 
+    def rest(self) -> float:
+        """For how many seconds its dependency is left alone; 0 as soon as a call would be tried."""
+        if self.state != "open":
+            return 0.0
+        assert self._failed_at is not None
+        return max(0.0, self._failed_at + self._retry_timeout - self._clock())
+
     def stats(self, now: datetime) -> BreakerStats:
         """Its state and counts; `now` turns the clock's seconds into a time of day."""
         ago = None if self._failed_at is None else timedelta(seconds=self._clock() - self._failed_at)
@@ -113,9 +120,7 @@ class CircuitBreaker:
     def _take_probe(self) -> None:
         """Claim the one probe of half-open, entering that state when it is time."""
         if self.state == "open":
-            assert self._failed_at is not None
-            remaining = self._failed_at + self._retry_timeout - self._clock()
-            if remaining > 0:
+            if (remaining := self.rest()) > 0:
                 raise self._turned_away(remaining)
             self._successes = 0
             self._change("half-open")

@@ -9,8 +9,12 @@ from uuid import uuid4
 from pydantic import SecretStr
 
 from oneiro import tracing
+from oneiro.analytics.insights.service import DreamerInsights
+from oneiro.analytics.reports.service import Reports
+from oneiro.analytics.rollups.service import Rollups
 from oneiro.auth import KeySet, SharedSecret, Tokens
 from oneiro.breaker import CircuitBreaker, State
+from oneiro.conversations.address import Addresses
 from oneiro.conversations.ingest.service import Ingest
 from oneiro.conversations.reconcile.service import Reconciler
 from oneiro.conversations.relayed.service import Relayed
@@ -18,6 +22,7 @@ from oneiro.conversations.resume import Resumes
 from oneiro.conversations.service import Conversations
 from oneiro.conversations.start import Starts
 from oneiro.conversations.sweep.service import Sweeper
+from oneiro.conversations.wiring import Wiring
 from oneiro.database.pool import Database
 from oneiro.dreamers.service import Dreamers
 from oneiro.dreams.service import Dreams
@@ -27,7 +32,10 @@ from oneiro.events.breakers import BreakerEvents
 from oneiro.events.service import Events
 from oneiro.events.stream import Streams
 from oneiro.events.tail import Tail
+from oneiro.interpreters.agents.inspection import Inspection
 from oneiro.interpreters.agents.service import Agents
+from oneiro.interpreters.agents.stand_in import EngineAddress, StandIn
+from oneiro.interpreters.agents.stock import StockTaking
 from oneiro.interpreters.cards import Cards
 from oneiro.interpreters.experiments.service import Experiments
 from oneiro.interpreters.overview.service import PlatformOverview
@@ -36,6 +44,7 @@ from oneiro.jobs.service import Jobs
 from oneiro.metrics import Metrics
 from oneiro.monitoring.service import Monitoring
 from oneiro.platform.elevenlabs import ElevenLabsPlatform
+from oneiro.platform.held import ElevenLabsStock
 from oneiro.relay.service import Relay
 from oneiro.settings import Settings
 from oneiro.webhooks.delivery.guard import connections
@@ -51,11 +60,13 @@ class Surroundings:
     """What a command knows beyond the settings.
 
     `simulated`: the platform is an engine, and everything says so. `local`: embedded mode, where `POST
-    /v1/dev/session` signs a person on this machine in without a password.
+    /v1/dev/session` signs a person on this machine in without a password. `stand_in`: an engine of this process with
+    a language model behind it, for when the platform is away.
     """
 
     simulated: bool = False
     local: bool = False
+    stand_in: EngineAddress | None = None
 
 
 def utc_now() -> datetime:
@@ -85,6 +96,8 @@ class Parts:
     dreams: Dreams
     cards: Cards
     agents: Agents
+    inspection: Inspection
+    stock_taking: StockTaking
     publishing: Publishing
     experiments: Experiments
     platform_overview: PlatformOverview
@@ -94,6 +107,7 @@ class Parts:
     conversations: Conversations
     sweeper: Sweeper
     relay: Relay
+    stand_in: StandIn | None
     events: Events
     streams: Streams
     jobs: Jobs
@@ -103,6 +117,9 @@ class Parts:
     deliverer: Deliverer
     inbox: Inbox
     reconciler: Reconciler
+    rollups: Rollups
+    reports: Reports
+    insights: DreamerInsights
     consumers: tuple[str, ...]
 
     @asynccontextmanager
@@ -114,6 +131,8 @@ class Parts:
         finally:
             await self.deliverer.close()
             await self.platform.close()
+            if self.stand_in:
+                await self.stand_in.close()
             if isinstance(self.keys, KeySet):
                 await self.keys.close()
             await self.database.close()
@@ -154,9 +173,14 @@ def make_parts(
         clock=clock,
         observe=metrics.platform_call,
     )
-    agents = Agents(db, platform, settings=settings, clock=clock)
+    stock = ElevenLabsStock(platform)
+    agents = Agents(db, platform, settings=settings, clock=clock, stock=stock, created=metrics.agent_created)
     publishing = Publishing(db, agents, languages=settings.languages, models=settings.models, clock=clock)
-    simulated = around.simulated
+    stand_in = _stand_in(around.stand_in, settings, clock) if around.stand_in else None
+    addresses = Addresses(agents, platform, settings=settings, clock=clock, stand_in=stand_in, rest=breakers[0].rest)
+    wiring = Wiring(db, addresses, settings, around.simulated, clock)
+    overview = PlatformOverview(db, breakers, slots=settings.max_concurrent_calls, clock=clock)
+    events = Events(db)
     return Parts(
         settings=settings,
         surroundings=around,
@@ -173,11 +197,13 @@ def make_parts(
         dreams=Dreams(db),
         cards=Cards(db, clock=clock),
         agents=agents,
+        inspection=Inspection(db, platform, agents, clock=clock),
+        stock_taking=StockTaking(db, platform, stock, clock=clock),
         publishing=publishing,
         experiments=Experiments(db, publishing, languages=settings.languages, clock=clock),
-        platform_overview=PlatformOverview(db, breakers, slots=settings.max_concurrent_calls, clock=clock),
-        starts=Starts(db, platform, agents, settings=settings, simulated=simulated, clock=clock),
-        resumes=Resumes(db, platform, agents, settings=settings, simulated=simulated, clock=clock),
+        platform_overview=overview,
+        starts=Starts(wiring),
+        resumes=Resumes(wiring),
         ingest=Ingest(db, settings=settings, clock=clock, kept=metrics.messages, flagged=metrics.safety),
         conversations=Conversations(db, settings=settings, clock=clock),
         sweeper=Sweeper(db, settings=settings, clock=clock),
@@ -186,9 +212,12 @@ def make_parts(
             platform,
             agents,
             clock=clock,
+            breaker=breakers[0],
+            stand_in=stand_in,
             turn=metrics.turn,
         ),
-        events=Events(db),
+        stand_in=stand_in,
+        events=events,
         streams=Streams(db, tail, clock=clock),
         jobs=Jobs(db),
         metrics=metrics,
@@ -197,6 +226,9 @@ def make_parts(
         deliverer=_deliverer(db, bell, settings, clock),
         inbox=Inbox(db, secret=_revealed(settings.elevenlabs_webhook_secret), clock=clock),
         reconciler=Reconciler(db, platform, clock=clock),
+        rollups=Rollups(db),
+        reports=Reports(db, overview, events, slots=settings.max_concurrent_calls, clock=clock),
+        insights=DreamerInsights(db),
         consumers=consumers,
     )
 
@@ -205,6 +237,13 @@ def _deliverer(db: Database, bell: Bell, settings: Settings, clock: Clock) -> De
     source = settings.public_url or f"http://{settings.host}:{settings.port}"
     pool = connections(allow_private=settings.webhooks_allow_private)
     return Deliverer(db, bell, pool, source=source, clock=clock)
+
+
+def _stand_in(at: EngineAddress, settings: Settings, clock: Clock) -> StandIn:
+    # It runs in this process: its breakers are there because the adapter has some, and nobody watches them.
+    calls, agents = CircuitBreaker("stand-in"), CircuitBreaker("stand-in agents")
+    engine = ElevenLabsPlatform(at.key, base_url=at.url, conversations=calls, provisioning=agents, clock=clock)
+    return StandIn(engine, settings=settings)
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -58,7 +58,7 @@ async def template(postgres: Server, template: str, engine_url: str) -> str:
             await load_seeds(conn)
             releases = await active_releases(conn)
         for release in releases:
-            await app.state.starts._agents.ensure(release, "en", "gpt-4o")
+            await app.state.agents.ensure(release, "en", "gpt-4o")
         async with app.state.database.as_service() as conn:
             await conn.execute("DELETE FROM system_events")
             await conn.execute("DELETE FROM agent_metrics")

@@ -79,6 +79,7 @@ class Started(BaseModel):
     safety_coverage: Literal["rules", "none"]
     help_card: Card | None = Field(None, description="Help lines to show at all times where no rules exist.")
     demo: bool = Field(description="The platform is simulated.")
+    degraded: bool = Field(default=False, description="The platform is away: this conversation goes on in writing.")
 
 
 class Conversation(BaseModel):

@@ -1,6 +1,5 @@
 """Going on: a new session of a conversation that was paused, or whose client lost its socket."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -8,26 +7,25 @@ from uuid import UUID
 from oneiro.auth import Identity
 from oneiro.conversations import continuing, store
 from oneiro.conversations.access import locked, missing
-from oneiro.conversations.address import Address, at_relay, reach
+from oneiro.conversations.address import Address, Wish, scoped_key
 from oneiro.conversations.events import record
 from oneiro.conversations.models import Sender, Started
+from oneiro.conversations.relayed.degrading import planned
 from oneiro.conversations.slots.service import reserve
-from oneiro.conversations.start import material, protection, scoped_key
+from oneiro.conversations.start import material
 from oneiro.conversations.state import after
 from oneiro.conversations.transitions import store as transitions
-from oneiro.database.pool import Connection, Database
+from oneiro.conversations.wiring import Known, Wiring, opened
+from oneiro.database.pool import Connection
 from oneiro.dreamers import store as dreamers
 from oneiro.dreamers.models import Dreamer
 from oneiro.dreams import store as dreams
 from oneiro.dreams.models import Dream
 from oneiro.errors import Conflict
 from oneiro.interpreters import store as interpreters
-from oneiro.interpreters.agents.service import Agents
 from oneiro.interpreters.models import Release
 from oneiro.interpreters.variables import conversation_values, neutral
-from oneiro.platform.port import VoicePlatform
-from oneiro.safety.disclosure import Disclosure, disclosure
-from oneiro.settings import Settings
+from oneiro.safety.disclosure import Disclosure
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +42,9 @@ class _Past:
 class Resumes:
     """Resumes conversations with the release, language and model they began with."""
 
-    def __init__(
-        self,
-        db: Database,
-        platform: VoicePlatform,
-        agents: Agents,
-        *,
-        settings: Settings,
-        simulated: bool,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._db = db
-        self._platform = platform
-        self._agents = agents
-        self._settings = settings
-        self._simulated = simulated
-        self._clock = clock
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._db, self._settings, self._clock = wiring.db, wiring.settings, wiring.clock
 
     async def resume(self, caller: Identity, conversation_id: UUID, *, at: str) -> Started:
         """Give a conversation a new session with an address of its own; `at` is where this service was asked.
@@ -70,25 +55,14 @@ class Resumes:
         """
         async with self._db.as_service() as conn:
             past = await self._past(conn, caller, conversation_id)
-        address = await self._address(past, at)
+        address = await self._wiring.addresses.of(self._wish(past, at))
         async with self._db.as_service() as conn:
             return await self._reopen(conn, await locked(conn, caller, conversation_id), past, address)
 
-    async def _address(self, past: _Past, at: str) -> Address:
+    def _wish(self, past: _Past, at: str) -> Wish:
         known = past.conversation
         key = scoped_key(self._settings, known.user_id, known.dream_id)
-        if known.transport != "relay":
-            return await reach(self._agents, self._platform, past.release, known.language, known.model, session_key=key)
-        public_url = self._settings.public_url or at
-        return await at_relay(
-            self._agents,
-            past.release,
-            known.language,
-            known.model,
-            public_url=public_url,
-            now=self._clock(),
-            session_key=key,
-        )
+        return Wish(known.transport or "direct", past.release, known.language, known.model, key, at)
 
     async def _past(self, conn: Connection, caller: Identity, conversation_id: UUID) -> _Past:
         known = await store.look(conn, caller.dreamer(), conversation_id)
@@ -106,22 +80,16 @@ class Resumes:
         _check(held)
         now = self._clock()
         values = self._values(past, now)
-        opened = transitions.Opened(
-            agent_id=address.agent.agent_id,
-            prompt_sha256=address.agent.prompt_sha256,
-            variable_names=sorted(values),
-            upstream_calls=address.upstream_calls,
-            expires_at=address.expires_at,
-            ticket_sha256=address.ticket_sha256,
-        )
-        told = disclosure(past.release.document.name, held.language, simulated=self._simulated)
+        told = self._wiring.disclosed(past.release, held.language)
+        session = held.session
         if held.state == "paused" or held.session_connected_at is not None:
-            session = held.session + 1
-            await transitions.resume(conn, held.conversation_id, session, opened, now)
+            session += 1
+            await transitions.resume(conn, held.conversation_id, session, opened(address, values), now)
             await record(conn, held.conversation_id, held.user_id, "conversation.resumed", {"session": session})
             await record(conn, held.conversation_id, held.user_id, "disclosure.given", {"disclosure": told.id})
         else:
-            await transitions.readdress(conn, held.conversation_id, held.session, opened, now)
+            await transitions.readdress(conn, held.conversation_id, session, opened(address, values), now)
+        await planned(conn, held.conversation_id, held.user_id, session, degraded=address.degraded)
         # Who is in the middle of a dream is let in up to the last slot.
         await reserve(conn, held.conversation_id, "high", self._settings.max_concurrent_calls, now)
         return self._started(past, address, values, told)
@@ -140,21 +108,16 @@ class Resumes:
 
     def _started(self, past: _Past, address: Address, values: dict[str, str], told: Disclosure) -> Started:
         conversation = past.conversation
-        return Started(
+        known = Known(
             conversation_id=conversation.conversation_id,
             status="initializing" if conversation.status == "initializing" else "active",
             transport=conversation.transport or "direct",
             text_only=conversation.text_only,
-            signed_url=address.url,
-            expires_at=address.expires_at,
-            agent_id=address.agent.agent_id,
-            interpreter_name=past.release.document.name,
-            opening=values["opening"],
-            dynamic_variables=values,
-            disclosure=told,
-            **protection(conversation.language, past.dreamer.region),
-            demo=self._simulated,
+            release=past.release,
+            language=conversation.language,
+            region=past.dreamer.region,
         )
+        return self._wiring.started(known, address, values, told)
 
 
 def _check(conversation: store.Locked) -> None:

@@ -1,21 +1,21 @@
 """The start of a conversation: one transaction, then the platform, then one transaction."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import Any
 from uuid import UUID, uuid4
 
 from oneiro.auth import Identity
 from oneiro.conversations import store
-from oneiro.conversations.address import Address, at_relay, reach
+from oneiro.conversations.address import Address, Wish, scoped_key
 from oneiro.conversations.events import record
 from oneiro.conversations.models import Started, StartRequest, Transport
+from oneiro.conversations.relayed.degrading import planned
 from oneiro.conversations.slots.service import DIRECT, RESERVED, reserve
 from oneiro.conversations.slots.store import lease, release
 from oneiro.conversations.transitions import store as transitions
-from oneiro.database.pool import Connection, Database
+from oneiro.conversations.wiring import Known, Wiring, opened
+from oneiro.database.pool import Connection
 from oneiro.dreamers import store as dreamers
 from oneiro.dreamers.models import Dreamer
 from oneiro.dreams import store as dreams
@@ -23,19 +23,13 @@ from oneiro.dreams.models import Dream
 from oneiro.errors import Conflict, NotFound, OneiroError, SecurityError, TooMany, ValidationError
 from oneiro.idempotency.service import Once
 from oneiro.interpreters import store as interpreters
-from oneiro.interpreters.agents.models import session_key
-from oneiro.interpreters.agents.service import Agents
 from oneiro.interpreters.experiments.models import Chosen
 from oneiro.interpreters.experiments.service import choose
 from oneiro.interpreters.models import Release
 from oneiro.interpreters.prompts import with_opening
 from oneiro.interpreters.variables import DreamMaterial, conversation_values
 from oneiro.interpreters.words.recall import Memory, remember
-from oneiro.platform.port import VoicePlatform
-from oneiro.safety.cards import card
-from oneiro.safety.crisis import Tier, coverage
-from oneiro.safety.disclosure import Disclosure, disclosure
-from oneiro.settings import Settings
+from oneiro.safety.disclosure import Disclosure
 from oneiro.tracing import note, traced
 
 # A signed URL opens a conversation for this long; one that nobody opened by then never began.
@@ -63,22 +57,9 @@ class _Plan:
 class Starts:
     """Starts conversations; whatever goes wrong on the way leaves a `failed` row that says why."""
 
-    def __init__(
-        self,
-        db: Database,
-        platform: VoicePlatform,
-        agents: Agents,
-        *,
-        settings: Settings,
-        simulated: bool,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._db = db
-        self._platform = platform
-        self._agents = agents
-        self._settings = settings
-        self._simulated = simulated
-        self._clock = clock
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._db, self._settings, self._clock = wiring.db, wiring.settings, wiring.clock
 
     @traced("conversation.start")
     async def start(self, caller: Identity, request: StartRequest, once: Once, *, at: str) -> Started:
@@ -97,7 +78,7 @@ class Starts:
             plan = await self._plan(conn, caller, request)
             await self._open(conn, plan)
         try:
-            address = await self._address(plan, at)
+            address = await self._wiring.addresses.of(self._wish(plan, at))
             async with self._db.as_service() as conn:
                 return await self._activate(conn, plan, once, address)
         except BaseException as error:
@@ -105,20 +86,9 @@ class Starts:
             await asyncio.shield(self._fail(plan, once, error))
             raise
 
-    async def _address(self, plan: _Plan, at: str) -> Address:
+    def _wish(self, plan: _Plan, at: str) -> Wish:
         key = scoped_key(self._settings, plan.dreamer.user_id, plan.request.dream_id)
-        if plan.transport == "direct":
-            return await reach(self._agents, self._platform, plan.release, plan.language, plan.model, session_key=key)
-        public_url = self._settings.public_url or at
-        return await at_relay(
-            self._agents,
-            plan.release,
-            plan.language,
-            plan.model,
-            public_url=public_url,
-            now=self._clock(),
-            session_key=key,
-        )
+        return Wish(plan.transport, plan.release, plan.language, plan.model, key, at)
 
     async def _plan(self, conn: Connection, caller: Identity, request: StartRequest) -> _Plan:
         dreamer = await dreamers.find(conn, caller.dreamer(), self._clock())
@@ -240,16 +210,9 @@ class Starts:
         if held is None or held.state != "initializing":
             raise Conflict("The conversation was ended while it started.", code="conversation_ended")
         values = self._values(plan, now)
-        told = disclosure(plan.release.document.name, plan.language, simulated=self._simulated)
-        opened = transitions.Opened(
-            agent_id=address.agent.agent_id,
-            prompt_sha256=address.agent.prompt_sha256,
-            variable_names=sorted(values),
-            upstream_calls=address.upstream_calls,
-            expires_at=address.expires_at,
-            ticket_sha256=address.ticket_sha256,
-        )
-        await transitions.start(conn, plan.conversation_id, opened, now)
+        told = self._wiring.disclosed(plan.release, plan.language)
+        await transitions.start(conn, plan.conversation_id, opened(address, values), now)
+        await planned(conn, plan.conversation_id, plan.dreamer.user_id, 1, degraded=address.degraded)
         await lease(conn, plan.conversation_id, DIRECT, now + RESERVED)
         if plan.transport == "direct":
             # Of a relayed one the relay tells it, once the platform has answered.
@@ -277,21 +240,16 @@ class Starts:
         return with_opening(plan.release.document, "follow_up" if plan.memory else "greeting", values)
 
     def _started(self, plan: _Plan, address: Address, values: dict[str, str], told: Disclosure) -> Started:
-        return Started(
+        known = Known(
             conversation_id=plan.conversation_id,
             status="active" if plan.transport == "direct" else "initializing",
             transport=plan.transport,
             text_only=plan.text_only,
-            signed_url=address.url,
-            expires_at=address.expires_at,
-            agent_id=address.agent.agent_id,
-            interpreter_name=plan.release.document.name,
-            opening=values["opening"],
-            dynamic_variables=values,
-            disclosure=told,
-            **protection(plan.language, plan.dreamer.region),
-            demo=self._simulated,
+            release=plan.release,
+            language=plan.language,
+            region=plan.dreamer.region,
         )
+        return self._wiring.started(known, address, values, told)
 
     async def _fail(self, plan: _Plan, once: Once, error: BaseException) -> None:
         code = error.code if isinstance(error, OneiroError) else "internal_error"
@@ -306,20 +264,8 @@ class Starts:
                 await once.release(conn)
 
 
-def scoped_key(settings: Settings, user_id: UUID, dream_id: UUID | None) -> str:
-    """Names the dreamer and dream that an agent is made for; empty where agents are made for releases."""
-    return session_key(user_id, dream_id) if settings.agent_scope == "session" else ""
-
-
 def _invalid(field: str, message: str) -> ValidationError:
     return ValidationError(f"{field} {message}.", errors=[{"field": field, "message": message}])
-
-
-def protection(language: str, region: str | None) -> dict[str, Any]:
-    """Whether the gate understands a language, and the help lines to show at all times where it does not."""
-    rules = coverage(language)
-    lines = card(Tier.passive_ideation, region, language) if rules == "none" else None
-    return {"safety_coverage": rules, "help_card": lines}
 
 
 def material(dream: Dream) -> DreamMaterial:

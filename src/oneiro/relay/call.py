@@ -122,8 +122,9 @@ class Call:
             upstream.splice(client, self._sound_down, lambda: self.stop(slow[1]), patience=patience)
 
     def _sound_up(self) -> bool:
-        self._watch.frames["up", "audio"] += 1
-        return True
+        """Whether the platform hears the dreamer; the stand-in only reads."""
+        self._watch.frames["up_dropped" if self.admission.degraded else "up", "audio"] += 1
+        return not self.admission.degraded
 
     def _sound_down(self) -> bool:
         """Whether the interpreter's voice may be heard now."""

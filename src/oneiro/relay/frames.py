@@ -196,6 +196,11 @@ def safety(card: Card, words: str | None) -> str:
     return dump({"type": "oneiro_safety", "safety_event": event})
 
 
+def degraded() -> str:
+    """The platform is away: somebody else speaks for the interpreter, in writing, for the client."""
+    return dump({"type": "oneiro_degraded", "degraded_event": {"text_only": True}})
+
+
 def ending(reason: str, seconds: float, words: str) -> str:
     """A soft closing: why the conversation ends, in how many seconds, and the interpreter's goodbye."""
     event = {"reason": reason, "seconds": round(seconds), "words": words}

@@ -13,11 +13,14 @@ from uuid import UUID
 import structlog
 from starlette.websockets import WebSocket
 
+from oneiro.breaker import CircuitBreaker
 from oneiro.conversations.address import reach
 from oneiro.conversations.relayed.models import Admission, Fault
 from oneiro.conversations.relayed.service import Relayed
 from oneiro.errors import OneiroError, PlatformUnavailable, SecurityError, TooMany
 from oneiro.interpreters.agents.service import Agents
+from oneiro.interpreters.agents.stand_in import StandIn
+from oneiro.platform.errors import PlatformRefused
 from oneiro.platform.port import VoicePlatform
 from oneiro.relay import frames
 from oneiro.relay.call import CONTINUED_ELSEWHERE, DRAINED, ENDED_ELSEWHERE, Call, Ending, Watch
@@ -41,10 +44,14 @@ class Relay:
         agents: Agents,
         *,
         clock: Callable[[], datetime],
+        breaker: CircuitBreaker | None = None,
+        stand_in: StandIn | None = None,
         limits: Limits | None = None,
         turn: Callable[[str, float], None] = lambda _interpreter, _seconds: None,
     ) -> None:
         self._relayed, self._platform, self._agents = relayed, platform, agents
+        self._breaker = breaker or CircuitBreaker("sockets")
+        self._stand_in = stand_in
         self._clock = clock
         self._limits = limits or Limits()
         self.watch = Watch(Counter(), turn)
@@ -126,7 +133,7 @@ class Relay:
 
     async def _call(self, client: Leg, admission: Admission) -> None:
         try:
-            upstream, metadata, platform_id = await self._open(admission)
+            admission, upstream, metadata, platform_id = await self._open(admission)
         except OneiroError as error:
             log.warning("relay.not_opened", conversation_id=str(admission.conversation_id), code=error.code)
             await self._relayed.write(admission, [Fault(error.code, phase="connect")])
@@ -139,25 +146,59 @@ class Relay:
         if not connected:
             await asyncio.gather(upstream.close(1000, ""), client.close(1008, "ticket_used"))
             return
-        await self._relay(client, upstream, metadata, admission)
+        try:
+            await self._relay(client, upstream, metadata, admission)
+        finally:
+            if admission.degraded:
+                await self._forget(platform_id)
 
     @traced("relay.open")
-    async def _open(self, admission: Admission) -> tuple[UpstreamLeg, str, str]:
-        """The platform's socket with its first frame, just in time; an agent it has forgotten is made anew."""
-        address = await reach(self._agents, self._platform, admission.release, admission.language, admission.model)
+    async def _open(self, admission: Admission) -> tuple[Admission, UpstreamLeg, str, str]:
+        """The platform's socket with its first frame, or the stand-in's while the platform is away."""
+        if self._stand_in is None:
+            return await self._open_platform(replace(admission, degraded=False))
+        if not admission.degraded:
+            try:
+                return await self._open_platform(admission)
+            except PlatformUnavailable as error:
+                log.warning("relay.degraded", conversation_id=str(admission.conversation_id), code=error.code)
+        admission = replace(admission, degraded=True, text_only=True)
+        url = await self._stand_in.url(admission.release, admission.language, admission.model)
+        return admission, *await self._dial(url, admission)
+
+    async def _open_platform(self, admission: Admission) -> tuple[Admission, UpstreamLeg, str, str]:
+        """The platform's socket, just in time; an agent it has forgotten is made anew."""
+        known = (admission.release, admission.language, admission.model)
+        address = await reach(self._agents, self._platform, *known, session_key=admission.session_key)
         if address.agent.agent_id != admission.agent_id:
             await self._relayed.replace_agent(admission, address.agent.agent_id)
-        upstream = await dial(address.url, within=self._limits.dialling, writing=self._limits.writing)
+        return admission, *await self._breaker.call(lambda: self._dial(address.url, admission))
+
+    async def _dial(self, url: str, admission: Admission) -> tuple[UpstreamLeg, str, str]:
+        """A socket that has answered: its first frame as it came, and its id of the session."""
+        upstream = await dial(url, within=self._limits.dialling, writing=self._limits.writing)
         try:
             async with asyncio.timeout(self._limits.dialling):
                 raw, platform_id = await _greet(upstream, admission)
-        except (Gone, TimeoutError):
+        except Gone as gone:
             await upstream.close(1000, "")
+            if gone.code == 1008:
+                raise PlatformRefused("The voice platform refused this conversation.") from None
             raise PlatformUnavailable("The voice platform's socket closed before it answered.") from None
+        except TimeoutError:
+            await upstream.close(1000, "")
+            raise PlatformUnavailable("The voice platform's socket did not answer in time.") from None
         except BaseException:
             await upstream.close(1000, "")
             raise
         return upstream, raw, platform_id
+
+    async def _forget(self, conversation_id: str) -> None:
+        assert self._stand_in is not None
+        try:
+            await self._stand_in.forget(conversation_id)
+        except OneiroError as error:
+            log.warning("relay.not_forgotten", code=error.code)
 
     async def _relay(self, client: Leg, upstream: UpstreamLeg, metadata: str, admission: Admission) -> None:
         ledger = Ledger(lambda entries: self._relayed.write(admission, entries))
@@ -169,6 +210,9 @@ class Relay:
         try:
             try:
                 await client.send(metadata)
+                if admission.degraded:
+                    self.watch.frames["down", "oneiro_degraded"] += 1
+                    await client.send(frames.degraded())
             except Gone as gone:
                 ending = Ending(None, gone.code, "", by_client=True)
             else:

@@ -32,6 +32,7 @@ class Row:
     connected_at: datetime | None
     expires_at: datetime
     traceparent: str | None
+    degraded: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Admission:
     """What a ticket admits to.
 
     `variables` go to the platform with the first frame; `closing` is the interpreter's goodbye; `seconds` is how long
-    this call may last, and `bound` names what bounds it.
+    this call may last, and `bound` names what bounds it. `session_key` names dreamer and dream where agents are made
+    for them; `degraded` sessions lead to the stand-in.
     """
 
     conversation_id: UUID
@@ -55,7 +57,9 @@ class Admission:
     closing: str
     seconds: float
     bound: Literal["duration", "daily_minutes"]
+    session_key: str = ""
     traceparent: str | None = None
+    degraded: bool = False
 
     @property
     def interpreter_id(self) -> str:

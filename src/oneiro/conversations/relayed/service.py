@@ -6,8 +6,10 @@ from typing import Final
 from uuid import UUID
 
 from oneiro.conversations import store as conversations
+from oneiro.conversations.address import scoped_key
 from oneiro.conversations.events import record
 from oneiro.conversations.relayed import store
+from oneiro.conversations.relayed.degrading import became
 from oneiro.conversations.relayed.models import Admission, Amendment, Elsewhere, Entry, Fault, Line, Outcome, Row
 from oneiro.conversations.relayed.opening import closing_words, variables
 from oneiro.conversations.slots import store as slots
@@ -87,7 +89,9 @@ class Relayed:
             closing=closing_words(release.document, values),
             seconds=min(seconds, today),
             bound="daily_minutes" if today < seconds else "duration",
+            session_key=scoped_key(self._settings, row.user_id, row.dream_id),
             traceparent=row.traceparent,
+            degraded=row.degraded,
         )
 
     async def replace_agent(self, admission: Admission, agent_id: str) -> None:
@@ -98,7 +102,10 @@ class Relayed:
 
     @traced("relay.connect")
     async def connect(self, admission: Admission, platform_id: str) -> bool:
-        """Use the ticket up, as the platform has answered; false when another socket was faster or all is over."""
+        """Use the ticket up, as the platform has answered; false when another socket was faster or all is over.
+
+        Of a degraded session no id is kept: the platform knows none of it, and has no account of it to give.
+        """
         now, (conversation_id, session) = self._clock(), admission.key
         async with self._db.as_service() as conn:
             held = await conversations.lock(conn, admission.user_id, conversation_id)
@@ -110,9 +117,11 @@ class Relayed:
                 after(held.state, "start")
                 await store.begin(conn, conversation_id, now)
                 await _started(conn, admission, now - held.created_at)
-            await transitions.connect(conn, conversation_id, session, platform_id, now)
+            known_as = None if admission.degraded else platform_id
+            await transitions.connect(conn, conversation_id, session, known_as, now)
+            await became(conn, conversation_id, admission.user_id, session, degraded=admission.degraded)
             await slots.lease(conn, conversation_id, self._owner, now + LEASE)
-            data = {"session": session, "elevenlabs_conversation_id": platform_id}
+            data = {"session": session, "elevenlabs_conversation_id": known_as}
             await record(conn, conversation_id, admission.user_id, "conversation.connected", data)
         return True
 

@@ -21,7 +21,7 @@ async def find(conn: Connection, ticket_sha256: str) -> Row | None:
             SELECT c.id AS conversation_id, c.user_id, s.session, s.agent_id, c.interpreter_id,
                    r.number AS release, c.dream_id, c.language, c.model, c.text_only, c.safety_tier, c.status,
                    s.session_status, c.started_at, s.connected_at, s.signed_url_expires_at AS expires_at,
-                   c.traceparent
+                   c.traceparent, s.degraded
             FROM conversation_sessions AS s
             JOIN conversations AS c ON c.id = s.conversation_id
             JOIN interpreter_releases AS r ON r.id = c.release_id
@@ -69,6 +69,26 @@ async def set_agent(conn: Connection, conversation_id: UUID, session: int, agent
         "UPDATE conversation_sessions SET agent_id = %s WHERE conversation_id = %s AND session = %s",
         (agent_id, conversation_id, session),
     )
+
+
+async def mark_session(conn: Connection, conversation_id: UUID, session: int, *, degraded: bool) -> None:
+    """Note whether a session goes without the platform."""
+    await conn.execute(
+        """
+        UPDATE conversation_sessions SET degraded = %(degraded)s
+        WHERE conversation_id = %(id)s AND session = %(session)s AND degraded <> %(degraded)s
+        """,
+        {"id": conversation_id, "session": session, "degraded": degraded},
+    )
+
+
+async def mark(conn: Connection, conversation_id: UUID, *, degraded: bool) -> bool:
+    """Note whether a conversation goes on without the platform; whether that is news."""
+    result = await conn.execute(
+        "UPDATE conversations SET degraded = %(degraded)s WHERE id = %(id)s AND degraded <> %(degraded)s",
+        {"id": conversation_id, "degraded": degraded},
+    )
+    return result.rowcount == 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,8 +100,10 @@ async def session_of(conn: Connection, platform_id: str) -> UUID | None:
     return found
 
 
-async def connect(conn: Connection, conversation_id: UUID, session: int, platform_id: str, now: datetime) -> None:
-    """Note the platform's id for the latest session."""
+async def connect(
+    conn: Connection, conversation_id: UUID, session: int, platform_id: str | None, now: datetime
+) -> None:
+    """Note the platform's id for the latest session, if it has one."""
     await conn.execute(
         """
         UPDATE conversations
