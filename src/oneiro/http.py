@@ -81,6 +81,10 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(_request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == HTTPStatus.BAD_REQUEST:
+            # So FastAPI answers a body that its reader gave up on.
+            said = "is no JSON that can be read: it is not UTF-8, or nested too deeply"
+            return problem(ValidationError(f"The body {said}.", errors=[{"field": "body", "message": said}]))
         title = HTTPStatus(error.status_code).phrase
         body = Problem(title=title, status=error.status_code, detail=title, code=title.lower().replace(" ", "_"))
         return JSONResponse(
@@ -128,6 +132,15 @@ def _field(location: Sequence[str | int]) -> str:
 _bearer = HTTPBearer(auto_error=False, description="A Supabase-style JWT.")
 
 
+def part(name: str) -> Any:
+    """A dependency on a part of this process; a plain function would cost each request a visit to a thread."""
+
+    async def found(request: Request) -> Any:
+        return getattr(request.app.state, name)
+
+    return Depends(found)
+
+
 async def identity(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Identity:
@@ -166,7 +179,7 @@ class Stopping(OneiroError):
     retryable = True
 
 
-def accepting(request: Request) -> None:
+async def accepting(request: Request) -> None:
     """Raise `Stopping` while the process drains."""
     if request.app.state.stopping.is_set():
         raise Stopping("This server is about to stop. Please try again: another one answers.", retry_after=1.0)
@@ -326,7 +339,7 @@ class Page(NamedTuple):
     cursor: Cursor | None
 
 
-def page(
+async def page(
     limit: Annotated[int, Query(ge=1, le=100, description="Items on a page.")] = 20,
     cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
 ) -> Page:

@@ -111,7 +111,7 @@ async def test_an_edit_of_what_is_no_longer_the_default_is_answered_with_the_dif
     assert late.json()["errors"] == [{"field": "name", "before": "Carl", "after": "Karl"}]
 
 
-async def test_edits_at_the_same_moment_build_upon_each_other(operator: httpx.AsyncClient) -> None:
+async def test_edits_at_the_same_moment_each_become_a_release_of_their_own(operator: httpx.AsyncClient) -> None:
     answers = await asyncio.gather(
         *(publish(operator, {"voice": {"style": place / 10}}, activate=False) for place in range(5))
     )
