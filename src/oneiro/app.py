@@ -14,6 +14,8 @@ from fastapi.middleware.cors import CORSMiddleware
 from pydantic import BaseModel
 
 from oneiro import __version__, http
+from oneiro.analytics.insights import routes as insight_routes
+from oneiro.analytics.reports import routes as report_routes
 from oneiro.auth import issue_token
 from oneiro.background import consumer_names, listening, working
 from oneiro.conversations import routes as conversation_routes
@@ -54,6 +56,8 @@ ROUTERS = (
     job_routes.router,
     webhook_routes.router,
     relay_routes.router,
+    report_routes.router,
+    insight_routes.router,
     help_lines.router,
 )
 
@@ -96,6 +100,8 @@ def create_app(
         docs_url=None,  # Their pages load scripts from elsewhere.
         redoc_url=None,
         responses={"4XX": {"model": http.Problem}, "5XX": {"model": http.Problem}},
+        # Our own traces (`tracing`) leave out what its would hold: paths, texts of errors, what was sent.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     for part in fields(Parts):
         setattr(app.state, part.name, getattr(parts, part.name))
@@ -143,16 +149,21 @@ async def healthz() -> dict[str, str]:
 
 
 @_health.get("/readyz", responses={503: {"description": "Not now."}})
-async def readyz(request: Request, response: Response) -> dict[str, bool]:
-    """Whether the process can serve: it reaches a database with its schema, and is not about to stop."""
-    stopping = request.app.state.stopping.is_set()
+async def readyz(request: Request, response: Response) -> dict[str, bool | dict[str, int]]:
+    """Whether the process can serve: it reaches a database with its schema, and is not about to stop.
+
+    `lag`, events by consumer, is told and decides nothing: a balancer that sent calls elsewhere would not shorten it.
+    """
+    stopping, lag = request.app.state.stopping.is_set(), {}
     try:
         database, schema = True, not await lacking(request.app.state.database)
+        if schema:
+            lag = await request.app.state.events.lag()
     except DatabaseUnavailable:
         database, schema = False, False
     ready = database and schema and not stopping
     response.status_code = status.HTTP_200_OK if ready else status.HTTP_503_SERVICE_UNAVAILABLE
-    return {"ready": ready, "database": database, "schema": schema, "stopping": stopping}
+    return {"ready": ready, "database": database, "schema": schema, "stopping": stopping, "lag": lag}
 
 
 class LocalSession(BaseModel):

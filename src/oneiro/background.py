@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from oneiro.analytics.agents import subscribers as agent_metrics
+from oneiro.analytics.conversations import subscribers as analytics
+from oneiro.analytics.rollups import jobs as rollups
 from oneiro.conversations.reconcile import jobs as reconciling
 from oneiro.conversations.wrapup import jobs as wrapup
 from oneiro.conversations.wrapup.service import summarise_ended
@@ -41,6 +44,8 @@ async def _sweep(parts: Parts, _payload: Mapping[str, Any]) -> None:
 CONSUMERS: tuple[Consumer | Emitter, ...] = (
     Consumer("summaries", ("conversation.ended", "conversation.timed_out"), summarise_ended),
     FAN_OUT,
+    analytics.CONSUMER,
+    agent_metrics.CONSUMER,
 )
 JOBS: Mapping[str, JobFunction[Parts]] = {
     "conversations.sweep": _sweep,
@@ -50,6 +55,7 @@ JOBS: Mapping[str, JobFunction[Parts]] = {
     **agents.FUNCTIONS,
     **reconciling.FUNCTIONS,
     **webhooks.FUNCTIONS,
+    **rollups.FUNCTIONS,
 }
 
 
@@ -67,7 +73,8 @@ def periodic(parts: Parts) -> tuple[Periodic, ...]:
     """The jobs that come again and again."""
     sweep = Periodic("conversations.sweep", every=float(parts.settings.sweep_seconds))
     answers = Periodic("idempotency.prune", every=600.0)
-    return (sweep, answers, *upkeep.PERIODIC, *agents.PERIODIC, *reconciling.PERIODIC, *webhooks.PERIODIC)
+    features = (upkeep, agents, reconciling, webhooks, rollups)
+    return (sweep, answers, *(each for feature in features for each in feature.PERIODIC))
 
 
 class CardRefresh:

@@ -42,6 +42,8 @@ INSERT INTO conversation_sessions (conversation_id) VALUES ('{TALK}');
 INSERT INTO conversation_slots (conversation_id, owner, leased_until) VALUES ('{TALK}', 'x', now());
 INSERT INTO conversation_analytics (conversation_id, user_id) VALUES ('{TALK}', '{ANA}');
 INSERT INTO agent_metrics (agent_id, conversation_id, metric_type) VALUES ('agent_1', '{TALK}', 'response_time');
+INSERT INTO rollups_hourly (hour, interpreter_id, counts) VALUES (now(), 'carl', '{{}}');
+INSERT INTO rollups_dirty (hour) VALUES (now());
 INSERT INTO idempotency_keys (user_id, route, key, body_sha256) VALUES ('{ANA}', '/', 'k', 'x');
 INSERT INTO system_events (event_type, event_data, user_id) VALUES ('disclosure.given', '{{}}', '{ANA}');
 INSERT INTO event_cursors (consumer) VALUES ('sequencer');
@@ -63,6 +65,8 @@ TABLES = {
     "conversation_slots": "owner",
     "conversation_analytics": "message_count",
     "agent_metrics": "metric_value",
+    "rollups_hourly": "counts",
+    "rollups_dirty": "hour",
     "idempotency_keys": "response",
     "interpreter_configs": "name",
     "interpreter_personalities": "approach",

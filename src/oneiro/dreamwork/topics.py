@@ -76,6 +76,15 @@ def find(text: str) -> list[Mention]:
     return sorted(own + pictured, key=lambda mention: (mention.start, mention.topic))
 
 
+def named(text: str) -> dict[str, int]:
+    """Count the themes that `text` names by their own words, the most frequent first.
+
+    A symbol may speak of many themes; what somebody talks about is told better by the words alone.
+    """
+    counted = Counter(topic for match in _LEXICON.find(text) for topic in match.value)
+    return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+
+
 def tally(text: str) -> dict[str, int]:
     """Count the mentions of each theme in `text`, the most frequent first."""
     counted = Counter(mention.topic for mention in find(text))

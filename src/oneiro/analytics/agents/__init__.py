@@ -1,0 +1,1 @@
+"""Measurements of agents on the voice platform."""

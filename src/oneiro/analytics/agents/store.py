@@ -1,0 +1,102 @@
+"""The rows of `agent_metrics` that events tell of."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from oneiro.analytics.agents.models import Measurement
+from oneiro.database.pool import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """With which agent a conversation was held, and how it stands."""
+
+    agent_id: str | None
+    interpreter_id: str
+    transport: str | None
+    end_reason: str | None
+    degraded: bool
+
+
+async def conversation(conn: Connection, conversation_id: UUID) -> Conversation | None:
+    """A conversation of ours; None when it is gone."""
+    async with conn.cursor(row_factory=class_row(Conversation)) as cursor:
+        await cursor.execute(
+            """
+            SELECT agent_id, interpreter_id, transport, end_reason, degraded
+            FROM conversations WHERE id = %s AND release_id IS NOT NULL FOR KEY SHARE
+            """,
+            (conversation_id,),
+        )
+        return await cursor.fetchone()
+
+
+async def insert(conn: Connection, measured: Measurement) -> None:
+    """Write a measurement, once for each event and type; not for an interpreter that does not exist."""
+    await conn.execute(
+        """
+        INSERT INTO agent_metrics (agent_id, interpreter_id, conversation_id, metric_type, metric_value, metadata,
+                                   recorded_at, source_event)
+        SELECT %(agent_id)s, %(interpreter_id)s, %(conversation_id)s, %(type)s, %(value)s, %(metadata)s, %(at)s,
+               %(event)s
+        WHERE %(interpreter_id)s::text IS NULL
+           OR EXISTS (SELECT FROM interpreter_configs WHERE id = %(interpreter_id)s)
+        ON CONFLICT (source_event, metric_type) DO NOTHING
+        """,
+        {
+            "agent_id": measured.agent_id,
+            "interpreter_id": measured.interpreter_id,
+            "conversation_id": measured.conversation_id,
+            "type": measured.type,
+            "value": measured.value,
+            "metadata": Jsonb(measured.metadata),
+            "at": measured.recorded_at,
+            "event": measured.source_event,
+        },
+    )
+
+
+async def adopt_creation(conn: Connection, measured: Measurement) -> bool:
+    """Join a creation that was measured in the transaction of its event with the event; False when there is none.
+
+    Rows of one transaction carry one time.
+    """
+    done = await conn.execute(
+        """
+        UPDATE agent_metrics SET source_event = %(event)s, metadata = %(metadata)s || metadata
+        WHERE id = (
+            SELECT id FROM agent_metrics
+            WHERE metric_type = 'agent_creation' AND source_event IS NULL AND recorded_at = %(at)s
+              AND interpreter_id = %(interpreter_id)s AND agent_id IS NOT DISTINCT FROM %(agent_id)s
+            LIMIT 1
+        )
+        AND NOT EXISTS (SELECT FROM agent_metrics WHERE source_event = %(event)s AND metric_type = 'agent_creation')
+        """,
+        {
+            "event": measured.source_event,
+            "metadata": Jsonb(measured.metadata),
+            "at": measured.recorded_at,
+            "interpreter_id": measured.interpreter_id,
+            "agent_id": measured.agent_id,
+        },
+    )
+    return done.rowcount == 1
+
+
+async def replace(conn: Connection, measured: Measurement) -> None:
+    """Write a measurement of which a conversation has one: the latest stays, in whatever order they come."""
+    await conn.execute(
+        """
+        DELETE FROM agent_metrics WHERE conversation_id = %s AND metric_type = %s AND recorded_at < %s
+        """,
+        (measured.conversation_id, measured.type, measured.recorded_at),
+    )
+    newer = await conn.execute(
+        "SELECT 1 FROM agent_metrics WHERE conversation_id = %s AND metric_type = %s LIMIT 1",
+        (measured.conversation_id, measured.type),
+    )
+    if await newer.fetchone() is None:
+        await insert(conn, measured)

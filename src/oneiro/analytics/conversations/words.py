@@ -1,0 +1,116 @@
+"""What is read from a dreamer's words: themes, mood, and how far the talk came. Nothing here quotes her."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final, Literal
+
+from oneiro.analytics import sentiment
+from oneiro.dreamwork import imagery, moves, topics
+from oneiro.dreamwork.moves import Move
+
+Phase = Literal["opening", "exploration", "insight", "closing"]
+PHASES: Final[tuple[Phase, ...]] = ("opening", "exploration", "insight", "closing")
+
+_INSIGHT: Final = re.compile(
+    r"\b(?:(?:that |it |this )?(?:really |finally |suddenly )?(?:makes? (?:so much |perfect |a lot of |more )?sense"
+    r"|(?:adds|fits|clicks) (?:up|together|into place))|i (?:just |now |finally |suddenly |never )?(?:reali[sz]ed?"
+    r"|understand|understood|see (?:now|it now|what you mean|the connection)|noticed? (?:now|that i))"
+    r"|(?:it|that|this|which|she|he) reminds? me|maybe (?:it|that|this|i|the|she|he)\b|i (?:think|guess|suppose|wonder)"
+    r"|it(?:'s| is) (?:as if|about|because)|that(?:'s| is) (?:exactly|it|true|right|what))",
+    re.IGNORECASE,
+)
+_CLOSING: Final = frozenset({Move.goodbye, Move.thanks})
+_OPENING: Final = frozenset({Move.greeting, Move.silence, Move.sign, Move.able, Move.wellbeing})
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What was read: themes by how often they were named, scores of the lines that the lexicon covers, phases."""
+
+    topics: dict[str, int]
+    scores: list[float]
+    phases: list[Phase]
+
+    def sentiment(self) -> dict[str, Any] | None:
+        """The mood of the whole; None when no line could be judged."""
+        if not self.scores:
+            return None
+        mean = round(sum(self.scores) / len(self.scores), 4)
+        moods = Counter(sentiment.mood(score) for score in self.scores)
+        lines = {mood: moods[mood] for mood in ("positive", "neutral", "negative")}
+        charged = lines["positive"] + lines["negative"]
+        confidence = round(abs(lines["positive"] - lines["negative"]) / charged, 4) if charged else 0.0
+        return {
+            "overall": sentiment.mood(mean),
+            "score": mean,
+            "confidence": confidence,
+            "lines": lines,
+            "lexicon": sentiment.LEXICON,
+        }
+
+    def progression(self) -> dict[str, Any]:
+        """How far it came, how many of her lines each phase has, and how the mood moved from first to last third."""
+        phases = Counter(self.phases)
+        return {
+            "reached": max(self.phases, key=PHASES.index, default=None),
+            "lines": {phase: phases[phase] for phase in PHASES},
+            "sentiment": _moved(self.scores),
+        }
+
+    def counts(self) -> dict[str, float]:
+        """What is added up over conversations."""
+        counted: dict[str, float] = {f"topic:{topic}": 1 for topic in self.topics}
+        overall = self.sentiment()
+        if overall is not None:
+            counted |= {f"mood:{overall['overall']}": 1, "sentiment": overall["score"], "sentiment_n": 1}
+        if self.phases:
+            counted[f"reached:{max(self.phases, key=PHASES.index)}"] = 1
+        return counted
+
+
+def read(said: Sequence[str], language: str) -> Words | None:
+    """Read a dreamer's lines in order; None when none of them is English with words in it."""
+    covered = [line for line in said if sentiment.covers(line, language)]
+    if not covered:
+        return None
+    named = Counter[str]()
+    for line in covered:
+        named.update(topics.named(line))
+    ordered = dict(sorted(named.items(), key=lambda item: (-item[1], item[0])))
+    scores = [found for line in covered if (found := sentiment.score(line, language)) is not None]
+    return Words(ordered, scores, _phases(covered))
+
+
+def _phases(said: Sequence[str]) -> list[Phase]:
+    """The phase of each line.
+
+    A talk may go back from insight to exploring, never to its opening; whoever goes on after a goodbye has not closed.
+    """
+    found: list[Phase] = []
+    for line in said:
+        found.append(_phase(line, opened=any(phase != "opening" for phase in found)))
+    return [
+        "exploration" if phase == "closing" and after != "closing" else phase
+        for phase, after in pairwise([*found, "closing"])
+    ]
+
+
+def _phase(line: str, *, opened: bool) -> Phase:
+    move = moves.recognise(line)
+    if move in _CLOSING and opened:
+        return "closing"
+    if not opened and (move in _OPENING or (move is not Move.told and not imagery.find(line))):
+        return "opening"
+    return "insight" if opened and _INSIGHT.search(line) else "exploration"
+
+
+def _moved(scores: Sequence[float]) -> dict[str, float | None]:
+    """Mean score of the first and of the last third of the lines, and the difference; nulls below two lines."""
+    if len(scores) < 2:
+        return {"begin": None, "end": None, "change": None}
+    third = max(len(scores) // 3, 1)
+    begin, end = sum(scores[:third]) / third, sum(scores[-third:]) / third
+    return {"begin": round(begin, 4), "end": round(end, 4), "change": round(end - begin, 4)}

@@ -1,0 +1,1 @@
+"""What comes back in a dreamer's nights; for her eyes."""

@@ -1,0 +1,1 @@
+"""What operators see: an interpreter's performance, and the dashboard."""

@@ -1,0 +1,1 @@
+"""Conversations counted by the hour."""
