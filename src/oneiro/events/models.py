@@ -30,6 +30,7 @@ EventType = Literal[
     "interpreter.rolled_back",
     "interpreter.retired",
     "agent.provisioned",
+    "agent.provision_failed",
     "agent.drifted",
     "agent.retired",
     "agent.cleanup_failed",

@@ -1,16 +1,24 @@
-"""The platform's account of a conversation in our words: `data` of its webhook, and of GET …/conversations/{id}.
+"""What the platform holds, in our words: accounts of conversations, and which agents and voices there are.
 
+An account is `data` of its webhook, and of GET …/conversations/{id}.
 Read tolerantly: new fields keep coming, any may be missing or of another kind, and what cannot be read is left out.
-Shapes as of `elevenlabs` 2.78.0. Nothing here imports the SDK.
+Shapes as of `elevenlabs` 2.78.0.
 """
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from elevenlabs.voices.client import AsyncVoicesClient
 
 from oneiro import text
+from oneiro.platform.errors import PlatformLacks
 from oneiro.platform.port import HeldConversation, HeldEntry, HeldLine
+
+if TYPE_CHECKING:
+    from oneiro.platform.elevenlabs import ElevenLabsPlatform
 
 MOST_LINES: Final = 5_000
 MOST_CHARACTERS: Final = 20_000
@@ -18,6 +26,69 @@ MOST_CHARACTERS: Final = 20_000
 _MOST_WORD, _MOST_CRITERIA, _MOST_SUMMARY = 200, 50, 5_000
 _SENDERS: Final[Mapping[object, Literal["user", "interpreter"]]] = {"user": "user", "agent": "interpreter"}
 _OVER: Final = {"done", "failed"}
+_PAGE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAgent:
+    """An agent in the platform's list; `called`: somebody has talked to it."""
+
+    id: str
+    tags: tuple[str, ...]
+    created_at: datetime | None
+    called: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldVoice:
+    """A designed voice in the platform's list."""
+
+    id: str
+    name: str
+    created_at: datetime | None
+
+
+class ElevenLabsStock:
+    """Which agents and voices the platform holds: a part of the adapter, with its connections, bounds and breaker.
+
+    Raises what `VoicePlatform` says of its calls.
+    """
+
+    def __init__(self, platform: "ElevenLabsPlatform") -> None:
+        self._ask = platform._provision  # noqa: SLF001 - the adapter's other half, in a module of its own.
+        self._agents = platform._agents  # noqa: SLF001 - the same.
+        self._voices = AsyncVoicesClient(client_wrapper=self._agents._client_wrapper)  # noqa: SLF001 - the same.
+
+    async def agents(self, tag: str, cursor: str | None = None) -> tuple[list[HeldAgent], str | None]:
+        """A page of the agents with this tag, and the cursor of the next one."""
+        answer = await self._ask(
+            "list_agents",
+            lambda options: self._agents.list(tags=[tag], page_size=_PAGE, cursor=cursor, request_options=options),
+        )
+        page = _tree(answer.model_dump(warnings=False))
+        found = [_agent(_tree(row)) for row in _rows(page.get("agents"))]
+        return [agent for agent in found if agent and tag in agent.tags], _following(page, "next_cursor")
+
+    async def voices(self, cursor: str | None = None) -> tuple[list[HeldVoice], str | None]:
+        """A page of the voices that were designed, and the cursor of the next one."""
+        answer = await self._ask(
+            "list_voices",
+            lambda options: self._voices.search(
+                category="generated", page_size=_PAGE, next_page_token=cursor, request_options=options
+            ),
+        )
+        page = _tree(answer.model_dump(warnings=False))
+        # The platform may add ready voices to the first page.
+        rows = [_tree(row) for row in _rows(page.get("voices"))]
+        found = [_voice(row) for row in rows if row.get("category") == "generated"]
+        return [voice for voice in found if voice], _following(page, "next_page_token")
+
+    async def delete_voice(self, voice_id: str) -> None:
+        """Delete a voice; one that is gone already is no error."""
+        try:
+            await self._ask("delete_voice", lambda options: self._voices.delete(voice_id, request_options=options))
+        except PlatformLacks:
+            return
 
 
 def read(data: object) -> HeldConversation | None:
@@ -54,6 +125,30 @@ def entry(row: object) -> HeldEntry | None:
     if not conversation_id:
         return None
     return HeldEntry(conversation_id, _word(tree.get("agent_id")), _moment(tree.get("start_time_unix_secs")))
+
+
+def _agent(row: Mapping[str, Any]) -> HeldAgent | None:
+    agent_id = _word(row.get("agent_id"))
+    if not agent_id:
+        return None
+    tags = tuple(tag for tag in _rows(row.get("tags")) if isinstance(tag, str))
+    called = row.get("last_call_time_unix_secs") is not None
+    return HeldAgent(agent_id, tags, _moment(row.get("created_at_unix_secs")), called)
+
+
+def _voice(row: Mapping[str, Any]) -> HeldVoice | None:
+    voice_id = _word(row.get("voice_id"))
+    if not voice_id:
+        return None
+    return HeldVoice(voice_id, _word(row.get("name")) or "", _moment(row.get("created_at_unix")))
+
+
+def _following(page: Mapping[str, Any], name: str) -> str | None:
+    return (_word(page.get(name)) if page.get("has_more") else None) or None
+
+
+def _rows(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _lines(transcript: object, started_at: datetime | None) -> tuple[HeldLine, ...]:

@@ -11,18 +11,23 @@ import httpx
 import psycopg
 import pytest
 from psycopg.rows import dict_row
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from oneiro.breaker import CircuitBreaker
 from oneiro.database.pool import Database
 from oneiro.engine.app import running
 from oneiro.engine.settings import EngineSettings
 from oneiro.events.bell import Bell
+from oneiro.interpreters.agents.inspection import Inspection
 from oneiro.interpreters.agents.jobs import FUNCTIONS
 from oneiro.interpreters.agents.service import Agents
+from oneiro.interpreters.agents.stock import StockTaking
 from oneiro.interpreters.models import InterpreterDocument, Release
 from oneiro.interpreters.releases import activate, publish
 from oneiro.jobs.runner import Limits, Runner
 from oneiro.platform.elevenlabs import ElevenLabsPlatform
+from oneiro.platform.held import ElevenLabsStock
 from oneiro.platform.port import AgentSpec, HeldConversation, HeldPage, SignedUrl, VoicePlatform, VoiceTuning
 from oneiro.settings import Settings
 
@@ -119,13 +124,34 @@ class Engine:
             return (await client.request(method, path, json=body)).raise_for_status().json()
 
     async def agents(self) -> list[str]:
-        return [agent["agent_id"] for agent in (await self._ask("GET", "/v1/convai/agents"))["agents"]]
+        return [agent["agent_id"] for agent in (await self._ask("GET", "/v1/convai/agents?page_size=100"))["agents"]]
 
     async def agent(self, agent_id: str) -> Any:
         return await self._ask("GET", f"/v1/convai/agents/{agent_id}")
 
     async def patch(self, agent_id: str, change: dict[str, Any]) -> None:
         await self._ask("PATCH", f"/v1/convai/agents/{agent_id}", change)
+
+    async def create(self, tags: list[str]) -> str:
+        made = await self._ask("POST", "/v1/convai/agents/create", {"conversation_config": {}, "tags": tags})
+        return str(made["agent_id"])
+
+    async def call(self, agent_id: str) -> None:
+        """Talk to an agent for the length of its metadata."""
+        signed = await self._ask("GET", f"/v1/convai/conversation/get-signed-url?agent_id={agent_id}")
+        async with connect(signed["signed_url"], subprotocols=[Subprotocol("convai")]) as socket:
+            await socket.send('{"type": "conversation_initiation_client_data"}')
+            await socket.recv()
+
+    async def design(self, name: str) -> str:
+        description = "A voice that somebody once wished for, and left behind"
+        preview = {"voice_description": description, "auto_generate_text": True}
+        generated = (await self._ask("POST", "/v1/text-to-voice/design", preview))["previews"][0]["generated_voice_id"]
+        body = {"voice_name": name, "voice_description": description, "generated_voice_id": generated}
+        return str((await self._ask("POST", "/v1/text-to-voice", body))["voice_id"])
+
+    async def misbehave(self, fault: dict[str, Any]) -> None:
+        await self._ask("POST", "/engine/faults", {"faults": [fault]})
 
     async def forget_all(self) -> None:
         for agent_id in await self.agents():
@@ -182,6 +208,9 @@ class Process:
     db: Database
     wire: Wire
     agents: Agents
+    inspection: Inspection
+    stock_taking: StockTaking
+    created: list[tuple[str, float, bool]]
 
 
 @pytest.fixture
@@ -198,8 +227,16 @@ def process(service_url: str, engine: Engine, hand: Hand, stack: AsyncExitStack)
             clock=hand,
         )
         stack.push_async_callback(platform.close)
-        wire = Wire(platform)
-        return Process(db, wire, Agents(db, wire, settings=Settings(**settings), clock=hand))
+        wire, stock = Wire(platform), ElevenLabsStock(platform)
+        created: list[tuple[str, float, bool]] = []
+
+        def count(interpreter: str, seconds: float, *, success: bool) -> None:
+            created.append((interpreter, seconds, success))
+
+        bound = {"work_seconds": settings.pop("work_seconds")} if "work_seconds" in settings else {}
+        agents = Agents(db, wire, settings=Settings(**settings), clock=hand, stock=stock, created=count, **bound)
+        inspection = Inspection(db, wire, agents, clock=hand)
+        return Process(db, wire, agents, inspection, StockTaking(db, wire, stock, clock=hand), created)
 
     return start
 

@@ -9,6 +9,7 @@ import pytest
 
 from oneiro.errors import AgentCreationError, PlatformUnavailable, ValidationError
 from oneiro.interpreters.agents.models import session_key
+from oneiro.interpreters.agents.service import SPARE_SECONDS, WORK_SECONDS
 from oneiro.interpreters.models import Release
 from oneiro.interpreters.releases import activate
 from oneiro.platform.errors import PlatformLacks, PlatformRefused
@@ -16,7 +17,10 @@ from oneiro.platform.errors import PlatformLacks, PlatformRefused
 Start = Callable[..., Awaitable[Any]]
 Publish = Callable[..., Awaitable[Release]]
 
-CREATIONS = "SELECT agent_id, metric_value, metadata FROM agent_metrics WHERE metric_type = 'agent_creation'"
+ATTEMPTS = (
+    "SELECT event_type, event_data ->> 'code' AS code FROM system_events "
+    "WHERE event_type IN ('agent.provisioned', 'agent.provision_failed') ORDER BY seq"
+)
 LIVE = "SELECT * FROM platform_agents WHERE state <> 'retired'"
 
 
@@ -38,9 +42,10 @@ async def test_an_unknown_agent_is_made_read_back_and_recorded(
     [event] = await rows.events("agent.provisioned")
     assert (event["entity_id"], event["release"], event["language"]) == (made.agent_id, 1, "en")
     assert event["ms"] >= 0
-    [metric] = await rows(CREATIONS)
-    assert metric["agent_id"] == made.agent_id
-    assert metric["metadata"]["success"] is True
+    assert event["voice_id"] == "21m00Tcm4TlvDq8ikWAM"
+    [(interpreter, seconds, success)] = one.created
+    assert (interpreter, success) == ("mara", True)
+    assert 0 < seconds < 60
 
 
 async def test_a_known_agent_costs_no_call(one: Any, process: Start, release: Release) -> None:
@@ -155,7 +160,7 @@ async def test_an_agent_whose_answer_was_lost_is_adopted(
     assert await engine.agents() == [made.agent_id]
     [event] = await rows.events("agent.provisioned")
     assert event["adopted"] is True
-    assert [row["metadata"]["success"] for row in await rows(CREATIONS)] == [False, True]
+    assert [row["code"] for row in await rows(ATTEMPTS)] == ["platform_unavailable", None]
 
 
 async def test_the_row_of_a_process_that_died_is_taken_over_when_its_lease_lapses(
@@ -176,7 +181,7 @@ async def test_the_row_of_a_process_that_died_is_taken_over_when_its_lease_lapse
     waiting = asyncio.create_task(two.agents.ensure(release, "en", "gpt-4o"))
     await asyncio.wait({waiting}, timeout=0.3)
     assert not waiting.done()
-    hand.forward(seconds=60)
+    hand.forward(seconds=WORK_SECONDS + SPARE_SECONDS)
 
     made = await waiting
 
@@ -202,7 +207,7 @@ async def test_who_finishes_after_losing_the_lease_uses_the_agent_of_the_other(
     one.wire.before["create_agent"] = stall
     slow = asyncio.create_task(one.agents.ensure(release, "en", "gpt-4o"))
     await asyncio.wait_for(reached.wait(), 10)
-    hand.forward(seconds=60)
+    hand.forward(seconds=WORK_SECONDS + SPARE_SECONDS)
     two = await process()
     quick = await two.agents.ensure(release, "en", "gpt-4o")
     gate.set()
@@ -257,9 +262,17 @@ async def test_a_refusal_is_told_with_the_platforms_words_and_counted(one: Any, 
         await one.agents.ensure(release, "en", "no-such-model")
 
     assert not caught.value.retryable
-    [metric] = await rows(CREATIONS)
-    assert metric["agent_id"] is None
-    assert metric["metadata"] == {"success": False, "from_cache": False, "error": "agent_creation_failed"}
+    [event] = await rows.events("agent.provision_failed")
+    assert event.pop("ms") >= 0
+    assert event == {
+        "entity_id": "mara",
+        "interpreter_id": "mara",
+        "release": 1,
+        "language": "en",
+        "model": "no-such-model",
+        "code": "agent_creation_failed",
+    }
+    assert [(interpreter, success) for interpreter, _, success in one.created] == [("mara", False)]
     assert await rows("SELECT 1 FROM platform_agents WHERE lease_owner IS NOT NULL") == []
 
 
@@ -276,7 +289,8 @@ async def test_a_platform_that_is_away_is_told_so_and_the_next_start_tries_again
 
     assert caught.value.retry_after == 3.0
     assert (await one.agents.ensure(release, "en", "gpt-4o")).created
-    assert [row["metadata"].get("error") for row in await rows(CREATIONS)] == ["platform_unavailable", None]
+    assert [row["code"] for row in await rows(ATTEMPTS)] == ["platform_unavailable", None]
+    assert [success for _, _, success in one.created] == [False, True]
 
 
 async def test_drift_in_a_voice_is_recorded_and_the_agent_used(

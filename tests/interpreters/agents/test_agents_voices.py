@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from oneiro.errors import PlatformUnavailable
+from oneiro.interpreters.agents.voices import LEASE
 from oneiro.interpreters.models import Release
 from oneiro.platform.errors import PlatformRefused
 
@@ -110,8 +111,8 @@ async def test_a_platform_that_is_away_leaves_the_voice_to_the_next_start(
 
     assert (await one.agents.ensure(release, "en", "gpt-4o")).created
     assert len(await engine.designed_voices()) == 1
-    metrics = await rows("SELECT metadata FROM agent_metrics ORDER BY recorded_at")
-    assert [metric["metadata"]["success"] for metric in metrics] == [False, True]
+    assert [event["code"] for event in await rows.events("agent.provision_failed")] == ["platform_unavailable"]
+    assert [success for _, _, success in one.created] == [False, True]
 
 
 async def test_a_voice_whose_designer_died_is_designed_by_the_next_when_the_lease_lapses(
@@ -131,7 +132,7 @@ async def test_a_voice_whose_designer_died_is_designed_by_the_next_when_the_leas
     waiting = asyncio.create_task(two.agents.ensure(release, "en", "gpt-4o"))
     await asyncio.wait({waiting}, timeout=0.3)
     assert not waiting.done()
-    hand.forward(seconds=90)
+    hand.forward(seconds=LEASE.total_seconds())
 
     assert (await waiting).created
     dead.cancel()

@@ -5,13 +5,16 @@ import hashlib
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 from uuid import UUID
 
 from oneiro.platform.port import AgentSpec
 
 Answer = TypeVar("Answer")
 VoiceSource = Literal["configured", "designed", "default"]
+
+OWNER_TAG: Final = "oneiro"
+"""The tag that all agents of Oneiro bear on the platform, whichever installation made them."""
 
 FIRST_PAUSE, LONGEST_PAUSE, PATIENCE = 0.05, 1.0, 20.0
 """Seconds between two looks at a row that somebody else works on, doubling; and how long to look in all."""
@@ -66,6 +69,16 @@ class AgentVoice:
 def session_key(user_id: UUID, dream_id: UUID | None) -> str:
     """Names one dreamer and dream without telling who, for an agent of their own (`ONEIRO_AGENT_SCOPE=session`)."""
     return hashlib.sha256(f"{user_id}:{dream_id or 'general'}".encode()).hexdigest()
+
+
+def tag(installation: str, row_id: UUID) -> str:
+    """Names the agent of one row: a later row of the same release never adopts what was forgotten before."""
+    return f"{prefix(installation)}{row_id.hex}"
+
+
+def prefix(installation: str) -> str:
+    """Begins the tags of this installation's agents: others may have theirs in the same workspace."""
+    return f"{OWNER_TAG}-{installation}-"
 
 
 class Tally:

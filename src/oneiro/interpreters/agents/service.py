@@ -3,42 +3,59 @@
 The row is claimed in one transaction and finished in another; the platform is asked between them, never inside.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID, uuid4
 
 import structlog
 
 from oneiro.database.pool import Connection, Database
 from oneiro.errors import AgentCreationError, OneiroError, PlatformUnavailable
-from oneiro.events import outbox
-from oneiro.interpreters.agents import store
+from oneiro.interpreters.agents import store, traces
 from oneiro.interpreters.agents.models import AgentVoice, Draft, Patience, Provisioned, Tally
 from oneiro.interpreters.agents.spec import draft
+from oneiro.interpreters.agents.stock import Stock
 from oneiro.interpreters.agents.voices import Voices
 from oneiro.interpreters.models import Release
 from oneiro.jobs.queue import enqueue
+from oneiro.platform.elevenlabs import PROVISIONING_SECONDS
 from oneiro.platform.errors import PlatformLacks, PlatformRefused
 from oneiro.platform.port import PROTECTIONS, AgentSpec, VoicePlatform
 from oneiro.safety.protocol import CRISIS_PROTOCOL
 from oneiro.settings import Settings
 
-LEASE: Final = timedelta(seconds=60)
-"""Longer than finding, creating, reading back and deleting an agent may take together (four calls of 15 s)."""
+WORK_SECONDS: Final = 6 * PROVISIONING_SECONDS
+"""The bound of making an agent: finding, reading, deleting one that was lost, and creating, reading, deleting one."""
+SPARE_SECONDS: Final = 30.0
+"""What a lease lasts beyond the bound of its work, for the database and for clocks of replicas that differ."""
 GRACE: Final = timedelta(days=1)
 """An agent that was replaced may be in a conversation; it is deleted on the platform a day later."""
 SESSION_LIFE: Final = timedelta(hours=1)
 """How long an agent of one dreamer and dream is used again, as in the guide."""
 IDLE: Final = timedelta(minutes=15)
-"""How long after its last start an agent of one session is left alone, as a signed URL opens for that long."""
+"""How long after its last start an agent is left alone, as a signed URL opens for that long."""
+NOTED: Final = timedelta(minutes=5)
+"""A start that takes an agent of a release notes it only when it was not noted for so long: every start writes none."""
 SWEPT_AT_ONCE: Final = 100
 RETIRE: Final = "agents.retire"
 MOST_DRAFTS: Final = 512
 
 log = structlog.get_logger(__name__)
+
+
+class Created(Protocol):
+    """Told that an agent was made, or could not be, and how long that took."""
+
+    def __call__(self, interpreter: str, seconds: float, *, success: bool) -> None:
+        """Count it."""
+
+
+def _uncounted(interpreter: str, seconds: float, *, success: bool) -> None:
+    """Where nobody counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +68,22 @@ class _Agent:
 
 
 class Agents:
-    """Agents of releases, whichever process made them; raises what `ensure` names, and `DatabaseUnavailable`."""
+    """Agents of releases, whichever process made them; raises what `ensure` names, and `DatabaseUnavailable`.
+
+    stock: what is on the platform already, so that a voice whose answer was lost is found again.
+    created: told of each agent that was made or failed. work_seconds: the bound of making one.
+    """
 
     def __init__(
-        self, db: Database, platform: VoicePlatform, *, settings: Settings, clock: Callable[[], datetime]
+        self,
+        db: Database,
+        platform: VoicePlatform,
+        *,
+        settings: Settings,
+        clock: Callable[[], datetime],
+        stock: Stock,
+        created: Created = _uncounted,
+        work_seconds: float = WORK_SECONDS,
     ) -> None:
         self._db = db
         self._platform = platform
@@ -62,8 +91,13 @@ class Agents:
         self._clock = clock
         self._owner = uuid4().hex
         self._since = clock()
+        self._created = created
+        self._work_seconds = work_seconds
+        self._lease = timedelta(seconds=work_seconds + SPARE_SECONDS)
         self._drafts: dict[tuple[UUID, str, str], Draft] = {}
-        self._voices = Voices(db, platform, default_voice_id=settings.default_voice_id, owner=self._owner, clock=clock)
+        self._voices = Voices(
+            db, platform, stock, default_voice_id=settings.default_voice_id, owner=self._owner, clock=clock
+        )
 
     async def ensure(self, release: Release, language: str, model: str, *, session_key: str = "") -> Provisioned:
         """The agent of this release: looked up when it is known, else made; of many callers one makes it.
@@ -73,7 +107,7 @@ class Agents:
         `ValidationError` (the release has no system prompt).
         """
         began, tally = time.perf_counter(), Tally()
-        wanted = self._draft(release, language, model)
+        wanted = self.draft(release, language, model)
         if session_key:
             wanted = replace(wanted, session_key=session_key, expires_at=self._clock() + SESSION_LIFE)
         agent, created = await self._known(wanted), False
@@ -86,7 +120,7 @@ class Agents:
         async with self._db.as_service() as conn:
             interpreter_id = await store.forget(conn, agent_id, self._clock())
             if interpreter_id is not None:
-                await _retired(conn, agent_id, interpreter_id, "unknown_to_platform")
+                await traces.retired(conn, agent_id, interpreter_id, "unknown_to_platform")
 
     async def sweep(self) -> int:
         """Take out of use what is not wanted any more, and enqueue a job for each agent that can go; how many."""
@@ -94,7 +128,7 @@ class Agents:
         async with self._db.as_service() as conn:
             await store.follow(conn, now)
             await store.take_out(conn, now=now, before=now - GRACE, idle=now - IDLE)
-            rows = await store.due(conn, now - GRACE, SWEPT_AT_ONCE)
+            rows = await store.due(conn, before=now - GRACE, idle=now - IDLE, limit=SWEPT_AT_ONCE)
             jobs = [await enqueue(conn, RETIRE, {"row": str(row)}, dedupe_key=f"{RETIRE}/{row}") for row in rows]
         return sum(job is not None for job in jobs)
 
@@ -105,20 +139,19 @@ class Agents:
         if leaving is None:
             return
         try:
-            agent_id = leaving.agent_id or await self._platform.find_agent(_tag(row_id))
+            agent_id = leaving.agent_id or await self._platform.find_agent(leaving.tag)
             if agent_id is not None:
                 await self._platform.delete_agent(agent_id)
         except (PlatformUnavailable, PlatformRefused) as error:
-            data = {"interpreter_id": leaving.interpreter_id, "code": error.code}
-            named = leaving.agent_id or str(row_id)
             async with self._db.as_service() as conn:
-                await outbox.record(conn, "agent.cleanup_failed", entity_type="agent", entity_id=named, data=data)
+                await traces.cleanup_failed(conn, leaving.agent_id or str(row_id), leaving.interpreter_id, error.code)
             raise
         async with self._db.as_service() as conn:
             if await store.retired(conn, row_id, self._clock()) and agent_id is not None:
-                await _retired(conn, agent_id, leaving.interpreter_id, "deleted")
+                await traces.retired(conn, agent_id, leaving.interpreter_id, "deleted")
 
-    def _draft(self, release: Release, language: str, model: str) -> Draft:
+    def draft(self, release: Release, language: str, model: str) -> Draft:
+        """What the agent of this release shall be; raises `ValidationError` when it has no system prompt."""
         key = (release.id, language, model)
         known = self._drafts.get(key)
         if known is None:
@@ -142,10 +175,9 @@ class Agents:
             if row is None:
                 return None
             if row.agent_id is not None:
-                if wanted.session_key:
-                    await store.touch(conn, row.id, now)
-                replaced = await self._replaced(conn, row, row.agent_id, wanted, now)
-                return None if replaced else _Agent(row.agent_id, tuple(row.drift))
+                if await self._replaced(conn, row, row.agent_id, wanted, now) or not await _take(conn, row, now):
+                    return None
+                return _Agent(row.agent_id, tuple(row.drift))
         if waited and row.free and row.error_code:
             raise _failed_elsewhere(row.error_code)
         return None
@@ -162,7 +194,7 @@ class Agents:
         if not (outdated or row.expired):
             return False
         if await store.replace(conn, row.id, now):
-            await _retired(conn, agent_id, wanted.interpreter_id, "expired" if row.expired else "outdated")
+            await traces.retired(conn, agent_id, wanted.interpreter_id, "expired" if row.expired else "outdated")
         return True
 
     async def _prepare(self, release: Release, wanted: Draft, tally: Tally) -> tuple[_Agent, bool]:
@@ -174,7 +206,7 @@ class Agents:
         while True:
             now = self._clock()
             async with self._db.as_service() as conn:
-                claim = await store.claim(conn, wanted, self._owner, now, now + LEASE)
+                claim = await store.claim(conn, wanted, self._owner, now, now + self._lease)
             if claim is not None:
                 made = await self._work(wanted, voice, claim, tally, began)
                 if made is not None:
@@ -190,16 +222,17 @@ class Agents:
             return await self._voices.of(release.document, tally)
         except PlatformUnavailable as error:
             async with self._db.as_service() as conn:
-                await _count_failure(conn, wanted, error, _ms(began))
+                await traces.provision_failed(conn, wanted, error.code, _ms(began))
+            self._created(wanted.interpreter_id, _ms(began) / 1000, success=False)
             raise
 
     async def _work(
         self, wanted: Draft, voice: AgentVoice, claim: store.Claim, tally: Tally, began: float
     ) -> _Agent | None:
         """Make the agent under our lease; None when the lease was lost meanwhile."""
-        spec = replace(wanted.spec, voice_id=voice.voice_id, tag=_tag(claim.id))
+        spec = replace(wanted.spec, voice_id=voice.voice_id, tag=claim.tag)
         try:
-            made = await self._make(wanted, spec, claim, tally)
+            made = await self._in_time(wanted, spec, claim, tally)
             finished = await self._finish(wanted, claim, made, voice, _ms(began))
         except (PlatformRefused, PlatformLacks) as error:
             failure = AgentCreationError(f"{spec.name}: {error.detail}", retryable=False)
@@ -213,10 +246,22 @@ class Agents:
                 await store.free(conn, claim.id, self._owner, None)
             raise
         if finished:
+            self._created(wanted.interpreter_id, _ms(began) / 1000, success=True)
             return made
-        # Whoever took the row over finds an agent by the same tag: it may be this very one, so it is left alone.
+        # Whoever took the row over finds an agent by the same tag: it may be this very one, so it is left alone here,
+        # and the stock-taking removes it when no row knows it.
         log.warning("agent.lease_lost", agent_id=made.agent_id, interpreter_id=wanted.interpreter_id)
         return None
+
+    async def _in_time(self, wanted: Draft, spec: AgentSpec, claim: store.Claim, tally: Tally) -> _Agent:
+        """Make the agent within the bound that the lease outlasts: nobody takes over a row that is worked on."""
+        try:
+            async with asyncio.timeout(self._work_seconds):
+                return await self._make(wanted, spec, claim, tally)
+        except TimeoutError:
+            raise PlatformUnavailable(
+                "The voice platform took too long to prepare the interpreter.", retry_after=5.0
+            ) from None
 
     async def _make(self, wanted: Draft, spec: AgentSpec, claim: store.Claim, tally: Tally) -> _Agent:
         """Adopt the agent whose answer was lost, when it is as it should be, or create one and read it back."""
@@ -228,7 +273,7 @@ class Agents:
                 await tally(self._platform.delete_agent(lost))
         agent_id = await tally(self._platform.create_agent(spec))
         drift = await tally(self._platform.drift(agent_id, spec))
-        unprotected = [name for name in drift if name.startswith(PROTECTIONS)]
+        unprotected = lacking(drift)
         if unprotected:
             await self._refuse(wanted, agent_id, drift, tally)
             raise AgentCreationError(
@@ -240,14 +285,15 @@ class Agents:
     async def _refuse(self, wanted: Draft, agent_id: str, drift: tuple[str, ...], tally: Tally) -> None:
         """Record what the agent lacks and delete it; when that fails its tag leads to it at the next attempt."""
         async with self._db.as_service() as conn:
-            await _drifted(conn, wanted, agent_id, drift, used=False)
+            await traces.drifted(conn, wanted, agent_id, drift, used=False)
         try:
             await tally(self._platform.delete_agent(agent_id))
         except (PlatformUnavailable, PlatformRefused) as error:
-            log.warning("agent.cleanup_failed", agent_id=agent_id, code=error.code)
+            async with self._db.as_service() as conn:
+                await traces.cleanup_failed(conn, agent_id, wanted.interpreter_id, error.code)
 
     async def _finish(self, wanted: Draft, claim: store.Claim, made: _Agent, voice: AgentVoice, ms: int) -> bool:
-        """Row, events and metric of an agent that is ready, in one transaction; False when the lease was lost."""
+        """Row and events of an agent that is ready, in one transaction; False when the lease was lost."""
         async with self._db.as_service() as conn:
             ready = await store.ready(
                 conn,
@@ -260,43 +306,32 @@ class Agents:
             )
             if not ready:
                 return False
-            data = {
-                **_about(wanted),
-                "ms": ms,
-                "adopted": made.adopted,
-                "voice": voice.source,
-                "ignored": list(voice.ignored),
-                "voice_error": voice.error_code,
-            }
-            await outbox.record(conn, "agent.provisioned", entity_type="agent", entity_id=made.agent_id, data=data)
+            await traces.provisioned(conn, wanted, made.agent_id, voice, adopted=made.adopted, ms=ms)
             if made.drift:
-                await _drifted(conn, wanted, made.agent_id, made.drift, used=True)
-            metadata = {"success": True, "from_cache": False, "voice_id": voice.voice_id}
-            await store.record_creation(conn, wanted.interpreter_id, agent_id=made.agent_id, ms=ms, metadata=metadata)
+                await traces.drifted(conn, wanted, made.agent_id, made.drift, used=True)
         return True
 
     async def _failed(self, wanted: Draft, claim: store.Claim, error: OneiroError, ms: int) -> None:
         async with self._db.as_service() as conn:
             await store.free(conn, claim.id, self._owner, error.code)
-            await _count_failure(conn, wanted, error, ms)
+            await traces.provision_failed(conn, wanted, error.code, ms)
+        self._created(wanted.interpreter_id, ms / 1000, success=False)
 
 
-def _tag(row_id: UUID) -> str:
-    """Names the agent of one row: a later row of the same release never adopts what was forgotten before."""
-    return f"oneiro-{row_id.hex}"
+def lacking(drift: tuple[str, ...]) -> list[str]:
+    """Those of these fields that protect the dreamer: an agent that differs in one must not be used."""
+    return [name for name in drift if name.startswith(PROTECTIONS)]
+
+
+async def _take(conn: Connection, row: store.AgentRow, now: datetime) -> bool:
+    """Note that a conversation is about to use the agent; False when a sweep took it out of use just before."""
+    if not row.expires and row.last_used_at is not None and now - row.last_used_at < NOTED:
+        return True
+    return await store.take(conn, row.id, now)
 
 
 def _ms(began: float) -> int:
     return round((time.perf_counter() - began) * 1000)
-
-
-def _about(wanted: Draft) -> dict[str, object]:
-    return {
-        "interpreter_id": wanted.interpreter_id,
-        "release": wanted.release,
-        "language": wanted.language,
-        "model": wanted.model,
-    }
 
 
 def _failed_elsewhere(code: str) -> OneiroError:
@@ -304,18 +339,3 @@ def _failed_elsewhere(code: str) -> OneiroError:
     if code == AgentCreationError.code:
         return AgentCreationError("The interpreter could not be prepared: the platform refused it.", retryable=False)
     return PlatformUnavailable("The interpreter could not be prepared just now.", retry_after=5.0)
-
-
-async def _count_failure(conn: Connection, wanted: Draft, error: OneiroError, ms: int) -> None:
-    metadata: dict[str, object] = {"success": False, "from_cache": False, "error": error.code}
-    await store.record_creation(conn, wanted.interpreter_id, agent_id=None, ms=ms, metadata=metadata)
-
-
-async def _drifted(conn: Connection, wanted: Draft, agent_id: str, fields: tuple[str, ...], *, used: bool) -> None:
-    data = {**_about(wanted), "fields": list(fields), "used": used}
-    await outbox.record(conn, "agent.drifted", entity_type="agent", entity_id=agent_id, data=data)
-
-
-async def _retired(conn: Connection, agent_id: str, interpreter_id: str, reason: str) -> None:
-    data = {"interpreter_id": interpreter_id, "reason": reason}
-    await outbox.record(conn, "agent.retired", entity_type="agent", entity_id=agent_id, data=data)

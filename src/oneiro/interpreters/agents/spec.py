@@ -10,7 +10,7 @@ from oneiro.interpreters.models import Release, Voice, canonical_json
 from oneiro.interpreters.prompts import prompt_sha256, render_system
 from oneiro.platform.port import AgentSpec
 
-REVISION: Final = 1
+REVISION: Final = 2
 """Raised when agents must be made anew although their release did not change (what an adapter sends did)."""
 SILENCE_SECONDS: Final = 600
 """A writer may think for ten minutes; a line that was left open ends then, too."""

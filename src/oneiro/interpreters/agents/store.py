@@ -1,4 +1,4 @@
-"""Rows of `platform_agents` and `platform_voices`, and the guide's `agent_metrics` of creations.
+"""Rows of `platform_agents` and `platform_voices`.
 
 A row under a lease is work in progress; whoever finds the lease lapsed may take the row over.
 """
@@ -11,7 +11,7 @@ from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from oneiro.database.pool import Connection
-from oneiro.interpreters.agents.models import Draft
+from oneiro.interpreters.agents.models import Draft, tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,9 @@ class AgentRow:
     created_at: datetime
     drift: list[str]
     error_code: str | None
+    last_used_at: datetime | None
     free: bool
+    expires: bool
     expired: bool
 
 
@@ -34,6 +36,34 @@ class Claim:
 
     id: UUID
     taken_over: bool
+    installation: str
+
+    @property
+    def tag(self) -> str:
+        """Names the row's agent on the platform."""
+        return tag(self.installation, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """An agent of a release that conversations use; `wanted`: its release is a default or an experiment's arm."""
+
+    id: UUID
+    agent_id: str
+    interpreter_id: str
+    release: int
+    language: str
+    model: str
+    config_sha256: str
+    voice_id: str
+    drift: list[str]
+    wanted: bool
+    installation: str
+
+    @property
+    def tag(self) -> str:
+        """Names the row's agent on the platform."""
+        return tag(self.installation, self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +76,27 @@ class VoiceRow:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceClaim:
+    """A voice that is ours to make; `taken_over`: somebody began and did not finish."""
+
+    description_sha256: str
+    taken_over: bool
+    installation: str
+
+
+@dataclass(frozen=True, slots=True)
 class Leaving:
     """An agent that is to be deleted on the platform; no `agent_id`: whoever made it died before knowing it."""
 
     id: UUID
     agent_id: str | None
     interpreter_id: str
+    installation: str
+
+    @property
+    def tag(self) -> str:
+        """Names the row's agent on the platform."""
+        return tag(self.installation, self.id)
 
 
 async def live(conn: Connection, draft: Draft, now: datetime) -> AgentRow | None:
@@ -59,8 +104,9 @@ async def live(conn: Connection, draft: Draft, now: datetime) -> AgentRow | None
     async with conn.cursor(row_factory=class_row(AgentRow)) as cursor:
         await cursor.execute(
             """
-            SELECT id, agent_id, config_sha256, created_at, drift, error_code,
+            SELECT id, agent_id, config_sha256, created_at, drift, error_code, last_used_at,
                    state = 'provisioning' AND coalesce(lease_until <= %(now)s, true) AS free,
+                   scope = 'session' AS expires,
                    scope = 'session' AND coalesce(expires_at <= %(now)s, false) AS expired
             FROM platform_agents
             WHERE release_id = %(release_id)s AND language = %(language)s AND model = %(model)s
@@ -89,7 +135,7 @@ async def claim(conn: Connection, draft: Draft, owner: str, now: datetime, until
                 config_sha256 = excluded.config_sha256, created_at = excluded.created_at,
                 expires_at = excluded.expires_at
             WHERE mine.state = 'provisioning' AND coalesce(mine.lease_until <= %(now)s, true)
-            RETURNING mine.id, mine.xmax <> 0 AS taken_over
+            RETURNING mine.id, mine.xmax <> 0 AS taken_over, oneiro.installation() AS installation
             """,
             {
                 **_identity(draft),
@@ -121,7 +167,7 @@ async def ready(
         UPDATE platform_agents
         SET state = CASE WHEN %(drift)s::jsonb = '[]' THEN 'ready' ELSE 'drifted' END,
             agent_id = %(agent_id)s, voice_id = %(voice_id)s, drift = %(drift)s, error_code = NULL,
-            lease_owner = NULL, lease_until = NULL, verified_at = %(now)s
+            lease_owner = NULL, lease_until = NULL, verified_at = %(now)s, last_used_at = %(now)s
         WHERE id = %(id)s AND state = 'provisioning' AND lease_owner = %(owner)s
         """,
         {
@@ -173,9 +219,15 @@ async def replace(conn: Connection, row_id: UUID, now: datetime) -> bool:
     return done.rowcount == 1
 
 
-async def touch(conn: Connection, row_id: UUID, now: datetime) -> None:
-    """Note that a conversation is about to use an agent of one session, so that it is not taken away just then."""
-    await conn.execute("UPDATE platform_agents SET last_used_at = %s WHERE id = %s", (now, row_id))
+async def take(conn: Connection, row_id: UUID, now: datetime) -> bool:
+    """Note that a conversation is about to use an agent; False when it was taken out of use just before.
+
+    A sweep that runs at the same time waits for this row and then sees that it was used.
+    """
+    done = await conn.execute(
+        "UPDATE platform_agents SET last_used_at = %s WHERE id = %s AND state IN ('ready', 'drifted')", (now, row_id)
+    )
+    return done.rowcount == 1
 
 
 async def follow(conn: Connection, now: datetime) -> None:
@@ -205,7 +257,7 @@ async def follow(conn: Connection, now: datetime) -> None:
 async def take_out(conn: Connection, *, now: datetime, before: datetime, idle: datetime) -> None:
     """Take out of use what nobody wants since `before`, what died unfinished before it, and sessions that are over.
 
-    A session is over when its hour is, or its conversation, and it has not been asked for since `idle`.
+    A session is over when its hour is, or its conversation. Nothing leaves that a start took after `idle`.
     """
     await conn.execute(
         """
@@ -213,39 +265,42 @@ async def take_out(conn: Connection, *, now: datetime, before: datetime, idle: d
         SET state = 'retiring', lease_owner = NULL, lease_until = NULL,
             retired_at = CASE WHEN scope = 'release' THEN coalesce(expires_at, created_at) ELSE %(now)s END
         WHERE (state = 'provisioning' AND coalesce(lease_until <= %(now)s, true) AND created_at <= %(before)s)
-           OR (state IN ('ready', 'drifted') AND scope = 'release' AND expires_at <= %(before)s)
-           OR (state IN ('ready', 'drifted') AND scope = 'session'
-               AND (expires_at <= %(now)s
-                    OR (coalesce(last_used_at, verified_at, created_at) <= %(idle)s
+           OR (state IN ('ready', 'drifted') AND coalesce(last_used_at, verified_at, created_at) <= %(idle)s
+               AND ((scope = 'release' AND expires_at <= %(before)s)
+                    OR (scope = 'session' AND expires_at <= %(now)s)
+                    OR (scope = 'session'
                         AND EXISTS (SELECT FROM conversations AS c
                                     WHERE c.interpreter_id = a.interpreter_id AND c.agent_id = a.agent_id
                                       AND c.created_at > a.created_at - interval '1 day'
                                       AND c.status IN ('completed', 'failed'))
                         AND NOT EXISTS (SELECT FROM conversations AS c
                                         WHERE c.interpreter_id = a.interpreter_id AND c.agent_id = a.agent_id
-                                          AND c.created_at > a.created_at - interval '1 day'
                                           AND c.status IN ('initializing', 'active')))))
         """,
         {"now": now, "before": before, "idle": idle},
     )
 
 
-async def due(conn: Connection, before: datetime, limit: int) -> list[UUID]:
-    """Agents out of use whose conversations are over for certain: a release's after `before`, a session's at once."""
+async def due(conn: Connection, *, before: datetime, idle: datetime, limit: int) -> list[UUID]:
+    """Agents out of use whose conversations are over for certain.
+
+    Of a release those that left before `before`; of a session, and those without protection, as soon as no conversation
+    has them and no start took them after `idle`, which may not have written its conversation's row yet.
+    """
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(
             """
             SELECT a.id FROM platform_agents AS a
             WHERE a.state = 'retiring'
               AND (a.retired_at <= %(before)s
-                   OR (a.scope = 'session'
+                   OR ((a.scope = 'session' OR a.error_code = 'unprotected')
+                       AND greatest(a.created_at, a.verified_at, a.last_used_at) <= %(idle)s
                        AND NOT EXISTS (SELECT FROM conversations AS c
                                        WHERE c.interpreter_id = a.interpreter_id AND c.agent_id = a.agent_id
-                                         AND c.created_at > a.created_at - interval '1 day'
                                          AND c.status IN ('initializing', 'active'))))
             ORDER BY a.retired_at LIMIT %(limit)s
             """,
-            {"before": before, "limit": limit},
+            {"before": before, "idle": idle, "limit": limit},
         )
         return await cursor.fetchall()
 
@@ -254,7 +309,11 @@ async def leaving(conn: Connection, row_id: UUID) -> Leaving | None:
     """An agent that is out of use; None when it is gone already."""
     async with conn.cursor(row_factory=class_row(Leaving)) as cursor:
         await cursor.execute(
-            "SELECT id, agent_id, interpreter_id FROM platform_agents WHERE id = %s AND state = 'retiring'", (row_id,)
+            """
+            SELECT id, agent_id, interpreter_id, oneiro.installation() AS installation
+            FROM platform_agents WHERE id = %s AND state = 'retiring'
+            """,
+            (row_id,),
         )
         return await cursor.fetchone()
 
@@ -264,6 +323,44 @@ async def retired(conn: Connection, row_id: UUID, now: datetime) -> bool:
     done = await conn.execute(
         "UPDATE platform_agents SET state = 'retired', retired_at = %s WHERE id = %s AND state = 'retiring'",
         (now, row_id),
+    )
+    return done.rowcount == 1
+
+
+async def unread(conn: Connection, before: datetime, limit: int) -> list[InUse]:
+    """Agents of releases that were last read back before `before`, those first that waited longest."""
+    async with conn.cursor(row_factory=class_row(InUse)) as cursor:
+        await cursor.execute(
+            """
+            SELECT a.id, a.agent_id, a.interpreter_id, r.number AS release, a.language, a.model, a.config_sha256,
+                   a.voice_id, a.drift, a.expires_at IS NULL AS wanted, oneiro.installation() AS installation
+            FROM platform_agents AS a JOIN interpreter_releases AS r ON r.id = a.release_id
+            WHERE a.scope = 'release' AND a.state IN ('ready', 'drifted') AND a.verified_at <= %s
+            ORDER BY a.verified_at LIMIT %s
+            """,
+            (before, limit),
+        )
+        return await cursor.fetchall()
+
+
+async def inspected(
+    conn: Connection, row_id: UUID, drift: tuple[str, ...], *, unprotected: bool, now: datetime
+) -> bool:
+    """Note how an agent in use was found, and take it out of use if it lacks a protection; False when it left before.
+
+    `error_code` says why it left, so that it is deleted as soon as no conversation has it.
+    """
+    done = await conn.execute(
+        """
+        UPDATE platform_agents
+        SET drift = %(drift)s, verified_at = CASE WHEN %(unprotected)s THEN verified_at ELSE %(now)s END,
+            state = CASE WHEN %(unprotected)s THEN 'retiring' WHEN %(drift)s::jsonb = '[]' THEN 'ready'
+                         ELSE 'drifted' END,
+            error_code = CASE WHEN %(unprotected)s THEN 'unprotected' END,
+            retired_at = CASE WHEN %(unprotected)s THEN %(now)s END
+        WHERE id = %(id)s AND state IN ('ready', 'drifted')
+        """,
+        {"id": row_id, "drift": Jsonb(list(drift)), "unprotected": unprotected, "now": now},
     )
     return done.rowcount == 1
 
@@ -283,19 +380,22 @@ async def voice(conn: Connection, description_sha256: str, now: datetime) -> Voi
 
 async def claim_voice(
     conn: Connection, description_sha256: str, interpreter_id: str, owner: str, now: datetime, until: datetime
-) -> bool:
+) -> VoiceClaim | None:
     """Take the voice of a description under our lease, unless it exists or somebody works on it."""
-    done = await conn.execute(
-        """
-        INSERT INTO platform_voices AS mine (description_sha256, interpreter_id, lease_owner, lease_until, created_at)
-        VALUES (%(sha)s, %(interpreter_id)s, %(owner)s, %(until)s, %(now)s)
-        ON CONFLICT (description_sha256)
-        DO UPDATE SET lease_owner = excluded.lease_owner, lease_until = excluded.lease_until, error_code = NULL
-        WHERE mine.voice_id IS NULL AND coalesce(mine.lease_until <= %(now)s, true)
-        """,
-        {"sha": description_sha256, "interpreter_id": interpreter_id, "owner": owner, "until": until, "now": now},
-    )
-    return done.rowcount == 1
+    async with conn.cursor(row_factory=class_row(VoiceClaim)) as cursor:
+        await cursor.execute(
+            """
+            INSERT INTO platform_voices AS mine (
+                description_sha256, interpreter_id, lease_owner, lease_until, created_at
+            ) VALUES (%(sha)s, %(interpreter_id)s, %(owner)s, %(until)s, %(now)s)
+            ON CONFLICT (description_sha256)
+            DO UPDATE SET lease_owner = excluded.lease_owner, lease_until = excluded.lease_until, error_code = NULL
+            WHERE mine.voice_id IS NULL AND coalesce(mine.lease_until <= %(now)s, true)
+            RETURNING mine.description_sha256, mine.xmax <> 0 AS taken_over, oneiro.installation() AS installation
+            """,
+            {"sha": description_sha256, "interpreter_id": interpreter_id, "owner": owner, "until": until, "now": now},
+        )
+        return await cursor.fetchone()
 
 
 async def voice_ready(conn: Connection, description_sha256: str, owner: str, voice_id: str) -> bool:
@@ -320,19 +420,6 @@ async def free_voice(
         WHERE description_sha256 = %s AND lease_owner = %s
         """,
         (error_code, until, description_sha256, owner),
-    )
-
-
-async def record_creation(
-    conn: Connection, interpreter_id: str, *, agent_id: str | None, ms: int, metadata: dict[str, object]
-) -> None:
-    """The guide's metric of a creation: its milliseconds, and in `metadata` success, voice_id, error."""
-    await conn.execute(
-        """
-        INSERT INTO agent_metrics (agent_id, interpreter_id, metric_type, metric_value, metadata)
-        VALUES (%s, %s, 'agent_creation', %s, %s)
-        """,
-        (agent_id, interpreter_id, ms, Jsonb(metadata)),
     )
 
 

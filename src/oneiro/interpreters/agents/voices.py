@@ -1,6 +1,8 @@
 """The voice of an interpreter: configured, else designed once from its description, else the default one."""
 
+import asyncio
 import hashlib
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
@@ -9,15 +11,18 @@ import structlog
 
 from oneiro.database.pool import Database
 from oneiro.errors import PlatformUnavailable
-from oneiro.events import outbox
-from oneiro.interpreters.agents import store
-from oneiro.interpreters.agents.models import AgentVoice, Patience, Tally
+from oneiro.interpreters.agents import store, traces
+from oneiro.interpreters.agents.models import AgentVoice, Patience, Tally, prefix
+from oneiro.interpreters.agents.stock import Stock, every, voice_name, voice_sha
 from oneiro.interpreters.models import InterpreterDocument, Voice
+from oneiro.platform.elevenlabs import DESIGN_SECONDS, PROVISIONING_SECONDS
 from oneiro.platform.errors import PlatformLacks, PlatformRefused
 from oneiro.platform.port import VoicePlatform, VoiceTuning
 
-LEASE: Final = timedelta(seconds=90)
-"""Longer than designing, keeping and tuning a voice may take together."""
+WORK_SECONDS: Final = DESIGN_SECONDS + 3 * PROVISIONING_SECONDS
+"""The bound of looking for a voice that was lost, designing one, keeping and tuning it."""
+LEASE: Final = timedelta(seconds=WORK_SECONDS + 30)
+"""Longer than the work by what the database takes and clocks of replicas differ."""
 REFUSED_FOR: Final = timedelta(hours=1)
 """A refused description is tried again after this, since a quota may have grown meanwhile."""
 SAMPLE: Final = (
@@ -37,6 +42,7 @@ class Voices:
         self,
         db: Database,
         platform: VoicePlatform,
+        stock: Stock,
         *,
         default_voice_id: str,
         owner: str,
@@ -44,6 +50,7 @@ class Voices:
     ) -> None:
         self._db = db
         self._platform = platform
+        self._stock = stock
         self._default = default_voice_id
         self._owner = owner
         self._clock = clock
@@ -64,8 +71,11 @@ class Voices:
             known = await self._known(sha)
             if known is not None:
                 return known
-            if await self._claim(sha, document.id):
-                return await self._design(document, voice, voice.voice_description, sha, tally)
+            claim = await self._claim(sha, document.id)
+            if claim is not None:
+                made = await self._make(document, voice, claim, tally)
+                if made is not None:
+                    return made
             if not await patience.pause():
                 raise PlatformUnavailable("The interpreter's voice is still being made.", retry_after=10.0)
 
@@ -78,31 +88,57 @@ class Voices:
             return AgentVoice(row.voice_id, "designed")
         return self._instead(row.error_code) if row.error_code else None
 
-    async def _claim(self, sha: str, interpreter_id: str) -> bool:
+    async def _claim(self, sha: str, interpreter_id: str) -> store.VoiceClaim | None:
         now = self._clock()
         async with self._db.as_service() as conn:
             return await store.claim_voice(conn, sha, interpreter_id, self._owner, now, now + LEASE)
 
-    async def _design(
-        self, document: InterpreterDocument, voice: Voice, description: str, sha: str, tally: Tally
-    ) -> AgentVoice:
+    async def _make(
+        self, document: InterpreterDocument, voice: Voice, claim: store.VoiceClaim, tally: Tally
+    ) -> AgentVoice | None:
+        """Have the voice under our lease; None when the lease was lost meanwhile, and somebody else has one."""
+        began, sha = time.perf_counter(), claim.description_sha256
         try:
-            voice_id = await tally(
-                self._platform.design_voice(name=document.name, description=description, sample=SAMPLE)
-            )
+            async with asyncio.timeout(WORK_SECONDS):
+                voice_id, adopted = await self._found_or_designed(document, voice, claim, tally)
+                ignored = await self._tune(voice_id, voice, tally)
         except (PlatformRefused, PlatformLacks) as error:
             log.warning("voice.refused", interpreter_id=document.id, code=error.code)
             await self._free(sha, error.code, self._clock() + REFUSED_FOR)
             return self._instead(error.code)
+        except TimeoutError:
+            await self._free(sha, None, None)
+            raise PlatformUnavailable("The voice platform took too long to make a voice.", retry_after=5.0) from None
         except BaseException:
             await self._free(sha, None, None)
             raise
-        ignored = await self._tune(voice_id, voice, tally)
+        ms = round((time.perf_counter() - began) * 1000)
         async with self._db.as_service() as conn:
-            if await store.voice_ready(conn, sha, self._owner, voice_id):
-                data = {"interpreter_id": document.id, "ignored": list(ignored)}
-                await outbox.record(conn, "voice.designed", entity_type="voice", entity_id=voice_id, data=data)
+            if not await store.voice_ready(conn, sha, self._owner, voice_id):
+                # Ours is spare, unless whoever took over found this very one; the stock-taking tells and removes it.
+                log.warning("voice.lease_lost", voice_id=voice_id, interpreter_id=document.id)
+                return None
+            await traces.voice_designed(conn, document.id, voice_id, ignored=ignored, adopted=adopted, ms=ms)
         return AgentVoice(voice_id, "designed", ignored)
+
+    async def _found_or_designed(
+        self, document: InterpreterDocument, voice: Voice, claim: store.VoiceClaim, tally: Tally
+    ) -> tuple[str, bool]:
+        """The voice that an earlier attempt made and could not store, when there was one; else a new one."""
+        mark, description = prefix(claim.installation), voice.voice_description or ""
+        if claim.taken_over:
+            lost = await tally(self._lost(mark, claim.description_sha256))
+            if lost is not None:
+                return lost, True
+        name = voice_name(document.name, mark, claim.description_sha256)
+        return await tally(self._platform.design_voice(name=name, description=description, sample=SAMPLE)), False
+
+    async def _lost(self, mark: str, sha: str) -> str | None:
+        shown = voice_sha(voice_name("", mark, sha), mark)
+        async for held in every(self._stock.voices):
+            if voice_sha(held.name, mark) == shown:
+                return held.id
+        return None
 
     async def _tune(self, voice_id: str, voice: Voice, tally: Tally) -> tuple[str, ...]:
         """Give the new voice its own settings; the names of those it did not take."""

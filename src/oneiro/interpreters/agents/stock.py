@@ -1,0 +1,142 @@
+"""Taking stock: what is on the platform under this installation's marks and no row knows is removed there.
+
+An agent is left over when its answer was lost or a process died before it wrote its row; a voice likewise. Removed is
+only what bears our mark, is older than a day, and was never talked to: whatever else stands in the workspace, another
+installation's agents among it, is none of our business.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Final, Protocol, TypeVar
+from uuid import UUID
+
+import structlog
+
+from oneiro.database.pool import Database
+from oneiro.errors import PlatformUnavailable
+from oneiro.interpreters.agents import stock_store, traces
+from oneiro.interpreters.agents.models import OWNER_TAG, prefix
+from oneiro.platform.errors import PlatformRefused
+from oneiro.platform.held import HeldAgent, HeldVoice
+from oneiro.platform.port import VoicePlatform
+
+OLD: Final = timedelta(days=1)
+"""Younger ones may be on their way into a row."""
+MOST_PAGES: Final = 100
+REMOVED_AT_ONCE: Final = 50
+
+Held = TypeVar("Held")
+log = structlog.get_logger(__name__)
+
+
+class Stock(Protocol):
+    """The platform's lists, a page at a time; raises what `VoicePlatform` says of its calls."""
+
+    async def agents(self, tag: str, cursor: str | None = None) -> tuple[list[HeldAgent], str | None]:
+        """A page of the agents with this tag, and the cursor of the next one."""
+
+    async def voices(self, cursor: str | None = None) -> tuple[list[HeldVoice], str | None]:
+        """A page of the voices that were designed, and the cursor of the next one."""
+
+    async def delete_voice(self, voice_id: str) -> None:
+        """Delete a voice; one that is gone already is no error."""
+
+
+async def every(page_of: Callable[[str | None], Awaitable[tuple[list[Held], str | None]]]) -> AsyncIterator[Held]:
+    """Each thing of a list that comes in pages."""
+    cursor: str | None = None
+    for _ in range(MOST_PAGES):
+        page, cursor = await page_of(cursor)
+        for each in page:
+            yield each
+        if cursor is None:
+            return
+
+
+class StockTaking:
+    """Removes from the platform what no row knows."""
+
+    def __init__(self, db: Database, platform: VoicePlatform, stock: Stock, *, clock: Callable[[], datetime]) -> None:
+        self._db = db
+        self._platform = platform
+        self._stock = stock
+        self._clock = clock
+
+    async def take(self) -> int:
+        """Compare agents and voices with the rows, and remove what is left over; how many went.
+
+        Raises `PlatformUnavailable` and `PlatformRefused` when a list cannot be read; what cannot be deleted is told by
+        `agent.cleanup_failed` and found again the next time.
+        """
+        async with self._db.as_service() as conn:
+            mark = prefix(await stock_store.installation(conn))
+        return await self._agents(mark) + await self._voices(mark)
+
+    async def _agents(self, mark: str) -> int:
+        """Agents with a tag of ours whose row does not know them."""
+        old = self._clock() - OLD
+        listed: dict[str, tuple[UUID, bool]] = {}
+        async for agent in every(lambda cursor: self._stock.agents(OWNER_TAG, cursor)):
+            row_id = _row_of(agent, mark)
+            if row_id is not None and agent.created_at is not None and agent.created_at <= old:
+                listed[agent.id] = row_id, agent.called
+        async with self._db.as_service() as conn:
+            left_over = await stock_store.left_over(conn, listed)
+        return sum([await self._remove_agent(agent_id, of) for agent_id, of in left_over[:REMOVED_AT_ONCE]])
+
+    async def _remove_agent(self, agent_id: str, interpreter_id: str | None) -> bool:
+        try:
+            await self._platform.delete_agent(agent_id)
+        except (PlatformUnavailable, PlatformRefused) as error:
+            async with self._db.as_service() as conn:
+                await traces.cleanup_failed(conn, agent_id, interpreter_id, error.code)
+            return False
+        async with self._db.as_service() as conn:
+            await traces.retired(conn, agent_id, interpreter_id, "orphan")
+        return True
+
+    async def _voices(self, mark: str) -> int:
+        """Voices with a name of ours that no row, agent or release knows."""
+        old = self._clock() - OLD
+        listed: dict[str, str] = {}
+        async for voice in every(self._stock.voices):
+            sha = voice_sha(voice.name, mark)
+            if sha is not None and voice.created_at is not None and voice.created_at <= old:
+                listed[voice.id] = sha
+        async with self._db.as_service() as conn:
+            unknown = await stock_store.unknown_voices(conn, listed)
+        return sum([await self._remove_voice(voice_id) for voice_id in unknown[:REMOVED_AT_ONCE]])
+
+    async def _remove_voice(self, voice_id: str) -> bool:
+        try:
+            await self._stock.delete_voice(voice_id)
+        except (PlatformUnavailable, PlatformRefused) as error:
+            log.warning("voice.cleanup_failed", voice_id=voice_id, code=error.code)
+            return False
+        log.info("voice.removed", voice_id=voice_id)
+        return True
+
+
+def voice_name(name: str, mark: str, sha: str) -> str:
+    """The name of a voice on the platform: the interpreter's, and our mark with what it was designed from."""
+    return f"{name[:50]} · {mark}{sha[:_SHA_SHOWN]}"
+
+
+def voice_sha(name: str, mark: str) -> str | None:
+    """The beginning of the description's hash in a voice's name; None when it does not bear our mark."""
+    sha = name.rpartition(f" · {mark}")[2]
+    return sha if len(sha) == _SHA_SHOWN and sha != name else None
+
+
+_SHA_SHOWN: Final = 16
+
+
+def _row_of(agent: HeldAgent, mark: str) -> UUID | None:
+    """The row that an agent was made for, by its tag; None when the tag is none of this installation's."""
+    for tag in agent.tags:
+        if tag.startswith(mark):
+            try:
+                return UUID(tag.removeprefix(mark))
+            except ValueError:
+                return None
+    return None
