@@ -7,7 +7,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from oneiro.breaker import CircuitBreaker
 from oneiro.errors import PlatformUnavailable
-from oneiro.metrics import MOST_INTERPRETERS, LoopLag, Metrics, Snapshot
+from oneiro.metrics import (
+    AGENT_SECONDS,
+    MOST_INTERPRETERS,
+    PLATFORM_SECONDS,
+    START_SECONDS,
+    TURN_SECONDS,
+    LoopLag,
+    Metrics,
+    Snapshot,
+)
+from oneiro.platform.elevenlabs import CONVERSATION_SECONDS, DESIGN_SECONDS, PROVISIONING_SECONDS
 
 SNAPSHOT = Snapshot(
     active=3,
@@ -15,6 +25,7 @@ SNAPSHOT = Snapshot(
     jobs={"queued": 2, "running": 1, "done": 7, "dead": 0},
     lag={"webhooks": 5},
     unreconciled=1,
+    parked={"webhooks": 2},
 )
 
 
@@ -36,7 +47,7 @@ def observed() -> Metrics:
     metrics.agent_created("carl", 0.4, success=True)
     metrics.turn("carl", 0.7)
     metrics.messages("user", 2)
-    metrics.frame("up", "user_audio_chunk")
+    metrics.frames("up", "audio")
     metrics.breaker("agents", "half-open")
     metrics.platform_call("signed_url", "ok", 0.1)
     metrics.safety("active_danger")
@@ -52,11 +63,12 @@ CONTRACT = {
     "oneiro_agent_creation_seconds_count{interpreter=carl,success=true}": 1,
     "oneiro_turn_latency_seconds_sum{interpreter=carl}": 0.7,
     "oneiro_messages_total{sender=user}": 2,
-    "oneiro_relay_frames_total{direction=up,kind=user_audio_chunk}": 1,
+    "oneiro_relay_frames_total{direction=up,kind=audio}": 1,
     "oneiro_slots{state=free}": 96,
     "oneiro_breaker_state{name=agents}": 1,
     "oneiro_platform_request_seconds_count{call=signed_url,outcome=ok}": 1,
     "oneiro_consumer_lag_events{consumer=webhooks}": 5,
+    "oneiro_parked_events{consumer=webhooks}": 2,
     "oneiro_jobs{state=done}": 7,
     "oneiro_unreconciled_conversations{}": 1,
     "oneiro_safety_total{tier=active_danger}": 1,
@@ -81,7 +93,7 @@ def test_without_the_database_its_figures_are_missing_and_the_others_stay() -> N
 def test_a_figure_that_is_gone_is_not_shown_again() -> None:
     metrics = Metrics()
     metrics.render(SNAPSHOT)
-    later = Snapshot(active=0, slots={}, jobs={}, lag={"summaries": 0}, unreconciled=0)
+    later = Snapshot(active=0, slots={}, jobs={}, lag={"summaries": 0}, unreconciled=0, parked={})
 
     assert "oneiro_consumer_lag_events{consumer=webhooks}" not in samples(metrics.render(later))
 
@@ -116,7 +128,21 @@ def test_two_registries_do_not_share_figures() -> None:
     one, other = Metrics(), Metrics()
     one.messages("user")
 
-    assert "oneiro_messages_total{sender=user}" not in samples(other.render(None))
+    assert samples(one.render(None))["oneiro_messages_total{sender=user}"] == 1
+    assert samples(other.render(None))["oneiro_messages_total{sender=user}"] == 0
+
+
+def test_the_longest_that_the_platform_may_take_is_within_the_buckets() -> None:
+    making = 2 * PROVISIONING_SECONDS  # An agent is made and read back.
+    voice = DESIGN_SECONDS + 2 * PROVISIONING_SECONDS  # A voice is designed, kept and tuned.
+
+    assert max(PLATFORM_SECONDS) >= DESIGN_SECONDS
+    assert max(AGENT_SECONDS) >= making + voice
+    assert max(START_SECONDS) >= making + voice + CONVERSATION_SECONDS
+    assert min(START_SECONDS) <= 0.005, "a start with a known agent is told from a slow one"
+    assert min(TURN_SECONDS) <= 0.1
+    assert max(TURN_SECONDS) >= 20
+    assert all(list(bounds) == sorted(set(bounds)) for bounds in (AGENT_SECONDS, START_SECONDS, TURN_SECONDS))
 
 
 async def test_the_loops_lag_is_what_a_sleep_takes_too_long() -> None:

@@ -30,8 +30,12 @@ MOST_INTERPRETERS: Final = 100
 OTHER: Final = "other"
 
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+START_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 45.0, 120.0)
+"""A known agent takes milliseconds; one that has to be made first, several calls of the platform."""
 PLATFORM_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 45.0)
 """The last ones are the bounds of the platform's calls."""
+AGENT_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0)
+"""An agent is made, read back, and may need a voice that is designed, kept and tuned first."""
 TURN_SECONDS: Final = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
 LAG_SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 LAG_EVERY: Final = 0.5
@@ -47,8 +51,8 @@ _BREAKER_VALUES: Final[Mapping[BreakerState, int]] = {"closed": 0, "half-open": 
 class Snapshot:
     """What the database says at one moment.
 
-    slots: how many are `taken` and `free`; jobs: by state; lag: events by consumer; unreconciled: sessions whose
-    account by the platform is due and has not arrived.
+    slots: how many are `taken` and `free`; jobs: by state; lag, parked: events by consumer; unreconciled: sessions
+    whose account by the platform is due and has not arrived.
     """
 
     active: int
@@ -56,6 +60,7 @@ class Snapshot:
     jobs: Mapping[str, int]
     lag: Mapping[str, int]
     unreconciled: int
+    parked: Mapping[str, int]
 
     def families(self) -> Iterator[GaugeMetricFamily]:
         """The figures as Prometheus takes them."""
@@ -63,6 +68,7 @@ class Snapshot:
         yield _family("oneiro_slots", "Slots for conversations at the same time.", "state", self.slots)
         yield _family("oneiro_jobs", "Jobs in the table.", "state", self.jobs)
         yield _family("oneiro_consumer_lag_events", "Events a consumer is not done with.", "consumer", self.lag)
+        yield _family("oneiro_parked_events", "Events that a consumer has set aside.", "consumer", self.parked)
         yield GaugeMetricFamily(
             "oneiro_unreconciled_conversations",
             "Sessions that ended and whose account by the platform has not arrived.",
@@ -113,10 +119,10 @@ class Metrics:
             "oneiro_conversation_starts", "Starts of conversations, by how they went.", "interpreter", "outcome"
         )
         self._start_seconds = self._histogram(
-            "oneiro_conversation_start_seconds", "From the request of a conversation to its answer.", REQUEST_SECONDS
+            "oneiro_conversation_start_seconds", "From the request of a conversation to its answer.", START_SECONDS
         )
         self._agent_seconds = self._histogram(
-            "oneiro_agent_creation_seconds", "Making an agent.", PLATFORM_SECONDS, "interpreter", "success"
+            "oneiro_agent_creation_seconds", "Making an agent.", AGENT_SECONDS, "interpreter", "success"
         )
         self._turns = self._histogram(
             "oneiro_turn_latency_seconds",
@@ -133,6 +139,11 @@ class Metrics:
             "oneiro_platform_request_seconds", "Calls of the voice platform.", PLATFORM_SECONDS, "call", "outcome"
         )
         self._safety = self._counter("oneiro_safety", "Lines that the crisis gate flagged.", "tier")
+        # From zero on, so that the first one is seen to be an increase.
+        for sender in ("user", "interpreter"):
+            self._messages.labels(sender)
+        for tier in ("passive_ideation", "active_danger"):
+            self._safety.labels(tier)
         self._requests = self._histogram(
             "oneiro_http_request_seconds",
             "From a request's arrival to the beginning of its answer.",
@@ -162,9 +173,9 @@ class Metrics:
         """Lines were stored."""
         self._messages.labels(sender).inc(count)
 
-    def frame(self, direction: Literal["up", "down"], kind: str) -> None:
-        """A frame went through the relay; `kind` is one that we know, anything else is to be called `other`."""
-        self._frames.labels(direction, kind).inc()
+    def frames(self, direction: str, kind: str, count: int = 1) -> None:
+        """Frames went through the relay or were dropped by it: direction and kind from its own short lists."""
+        self._frames.labels(direction, kind).inc(count)
 
     def breaker(self, name: str, state: BreakerState) -> None:
         """A breaker's state; fits `CircuitBreaker(report=…)`."""

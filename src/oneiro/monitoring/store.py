@@ -28,17 +28,22 @@ async def snapshot(conn: Connection, slots: int, now: datetime) -> Snapshot:
                       WHERE c.consumer <> 'sequencer') AS l),
                (SELECT count(*) FROM conversation_sessions
                 WHERE reconciled_at IS NULL AND session_end_time < %(due)s
-                  AND (elevenlabs_conversation_id IS NOT NULL OR (connected_at IS NOT NULL AND NOT degraded)))
+                  AND (elevenlabs_conversation_id IS NOT NULL OR (connected_at IS NOT NULL AND NOT degraded))),
+               (SELECT coalesce(jsonb_object_agg(consumer, parked), '{}')
+                FROM (SELECT c.consumer, count(p.consumer) AS parked
+                      FROM event_cursors AS c LEFT JOIN parked_events AS p ON p.consumer = c.consumer
+                      WHERE c.consumer <> 'sequencer' GROUP BY c.consumer) AS a)
         """,
         {"now": now, "due": now - GRACE},
     )
     row = await cursor.fetchone()
     assert row is not None
-    active, taken, jobs, lag, unreconciled = row
+    active, taken, jobs, lag, unreconciled, parked = row
     return Snapshot(
         active=active,
         slots={"taken": taken, "free": max(slots - taken, 0)},
         jobs={state: jobs.get(state, 0) for state in _STATES},
         lag=lag,
         unreconciled=unreconciled,
+        parked=parked,
     )
