@@ -116,6 +116,8 @@ class Wire:
 class Engine:
     """What the engine holds, seen over HTTP."""
 
+    key = KEY
+
     def __init__(self, url: str) -> None:
         self.url = url
 

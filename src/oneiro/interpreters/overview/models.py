@@ -44,7 +44,7 @@ class Counts(BaseModel):
     cached_agents: int = Field(description="Agents on the platform that conversations use.")
     cached_voices: int = Field(description="Voices that were designed.")
     slots_used: int
-    unreconciled: int = Field(description="Sessions on the platform that have ended and were not compared yet.")
+    unreconciled: int = Field(description="Sessions whose account by the platform is due and has not arrived.")
 
 
 class PlatformView(BaseModel):

@@ -6,6 +6,7 @@ from psycopg.rows import class_row
 
 from oneiro.database.pool import Connection
 from oneiro.interpreters.overview.models import Counts, Drift
+from oneiro.monitoring.store import GRACE
 
 MOST_DRIFTS = 100
 
@@ -15,14 +16,17 @@ async def counts(conn: Connection, now: datetime) -> Counts:
     async with conn.cursor(row_factory=class_row(Counts)) as cursor:
         await cursor.execute(
             """
-            SELECT (SELECT count(*) FROM platform_agents WHERE state IN ('ready', 'drifted')) AS cached_agents,
+            SELECT (SELECT count(*) FROM platform_agents
+                    WHERE state IN ('ready', 'drifted')
+                      AND (scope = 'release' OR expires_at > %(now)s)) AS cached_agents,
                    (SELECT count(*) FROM platform_voices WHERE voice_id IS NOT NULL) AS cached_voices,
-                   (SELECT count(*) FROM conversation_slots WHERE leased_until > %s) AS slots_used,
+                   (SELECT count(*) FROM conversation_slots WHERE leased_until > %(now)s) AS slots_used,
                    (SELECT count(*) FROM conversation_sessions
-                    WHERE reconciled_at IS NULL AND elevenlabs_conversation_id IS NOT NULL
-                      AND session_end_time IS NOT NULL) AS unreconciled
+                    WHERE reconciled_at IS NULL AND session_end_time < %(due)s
+                      AND (elevenlabs_conversation_id IS NOT NULL
+                           OR (connected_at IS NOT NULL AND NOT degraded))) AS unreconciled
             """,
-            (now,),
+            {"now": now, "due": now - GRACE},
         )
         found = await cursor.fetchone()
     assert found is not None
