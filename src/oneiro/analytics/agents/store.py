@@ -59,33 +59,6 @@ async def insert(conn: Connection, measured: Measurement) -> None:
     )
 
 
-async def adopt_creation(conn: Connection, measured: Measurement) -> bool:
-    """Join a creation that was measured in the transaction of its event with the event; False when there is none.
-
-    Rows of one transaction carry one time.
-    """
-    done = await conn.execute(
-        """
-        UPDATE agent_metrics SET source_event = %(event)s, metadata = %(metadata)s || metadata
-        WHERE id = (
-            SELECT id FROM agent_metrics
-            WHERE metric_type = 'agent_creation' AND source_event IS NULL AND recorded_at = %(at)s
-              AND interpreter_id = %(interpreter_id)s AND agent_id IS NOT DISTINCT FROM %(agent_id)s
-            LIMIT 1
-        )
-        AND NOT EXISTS (SELECT FROM agent_metrics WHERE source_event = %(event)s AND metric_type = 'agent_creation')
-        """,
-        {
-            "event": measured.source_event,
-            "metadata": Jsonb(measured.metadata),
-            "at": measured.recorded_at,
-            "interpreter_id": measured.interpreter_id,
-            "agent_id": measured.agent_id,
-        },
-    )
-    return done.rowcount == 1
-
-
 async def replace(conn: Connection, measured: Measurement) -> None:
     """Write a measurement of which a conversation has one: the latest stays, in whatever order they come."""
     await conn.execute(

@@ -13,7 +13,9 @@ from oneiro.database.pool import Connection
 from oneiro.events.consumers import Consumer
 from oneiro.events.models import Event
 
-_ABOUT: Final = ("release", "language", "model", "adopted", "voice", "voice_error", "ignored", "reason")
+_ABOUT: Final = ("release", "language", "model", "adopted", "voice", "voice_id", "voice_error", "ignored", "reason")
+_GONE: Final = frozenset({"deleted", "unknown_to_platform", "orphan"})
+"""Reasons of `agent.retired` that say that the platform has the agent no more; the others, that nobody uses it."""
 
 
 async def measure(conn: Connection, event: Event) -> None:
@@ -22,19 +24,18 @@ async def measure(conn: Connection, event: Event) -> None:
 
 
 async def _provisioned(conn: Connection, event: Event) -> None:
-    measured = _of_agent(event, "agent_creation", _number(event.data.get("ms")), success=True, from_cache=False)
-    if not await store.adopt_creation(conn, measured):
-        await store.insert(conn, measured)
+    milliseconds = _number(event.data.get("ms"))
+    await store.insert(conn, _of_agent(event, "agent_creation", milliseconds, success=True, from_cache=False))
 
 
 async def _provision_failed(conn: Connection, event: Event) -> None:
-    measured = _of_agent(event, "agent_creation", _number(event.data.get("ms")), success=False, from_cache=False)
-    if not await store.adopt_creation(conn, measured):
-        await store.insert(conn, measured)
+    milliseconds = _number(event.data.get("ms"))
+    await store.insert(conn, _of_agent(event, "agent_creation", milliseconds, success=False, from_cache=False))
 
 
 async def _retired(conn: Connection, event: Event) -> None:
-    await store.insert(conn, _of_agent(event, "agent_cleanup", None, success=True))
+    if event.data.get("reason") in _GONE:
+        await store.insert(conn, _of_agent(event, "agent_cleanup", None, success=True))
 
 
 async def _cleanup_failed(conn: Connection, event: Event) -> None:
@@ -103,7 +104,7 @@ def _of_agent(event: Event, kind: MetricType, value: float | None, **about: obje
 
 def _agent_id(event: Event) -> str | None:
     """The platform's id; an agent that never was, or whose id was never known, is named by its row with us."""
-    if event.entity_type != "agent" or event.entity_id is None or event.type == "agent.provision_failed":
+    if event.entity_type != "agent" or event.entity_id is None:
         return None
     try:
         UUID(event.entity_id)

@@ -53,9 +53,9 @@ def _latency(line: Line) -> tuple[str, int] | None:
     if line.sender != "interpreter" or not isinstance(measured, dict):
         return None
     clock, milliseconds = measured.get("clock"), measured.get("ms")
-    if isinstance(clock, str) and isinstance(milliseconds, int) and 0 <= milliseconds <= _LONGEST:
-        return clock, milliseconds
-    return None
+    if not isinstance(clock, str) or not isinstance(milliseconds, int) or isinstance(milliseconds, bool):
+        return None
+    return (clock, milliseconds) if 0 <= milliseconds <= _LONGEST else None
 
 
 def nearest_rank(values: Sequence[int], share: float) -> int | None:

@@ -1,0 +1,79 @@
+"""How well themes and moods are read, on passages that a reader labelled; the figures are in the reference."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from oneiro.analytics import sentiment
+from oneiro.dreamwork import topics
+
+HERE = Path(__file__).parent
+PASSAGES = tomllib.loads((HERE / "labelled.toml").read_text())["passage"]
+MOODS = {"positive": "positive", "negative": "negative", "neutral": "neither"}
+
+
+def measured() -> dict[str, float]:
+    """Precision and recall of the themes; how often the mood is the reader's, and how often its opposite."""
+    hits = found = wanted = same = opposite = 0
+    for passage in PASSAGES:
+        named, labelled = set(topics.named(passage["text"])), set(passage["topics"])
+        hits, found, wanted = hits + len(named & labelled), found + len(named), wanted + len(labelled)
+        score = sentiment.score(passage["text"])
+        assert score is not None
+        mood = MOODS[sentiment.mood(score)]
+        same += mood == passage["mood"]
+        opposite += {mood, passage["mood"]} == {"positive", "negative"}
+    count = len(PASSAGES)
+    return {"precision": hits / found, "recall": hits / wanted, "same": same / count, "opposite": opposite / count}
+
+
+def test_themes_and_moods_are_read_as_well_as_was_measured() -> None:
+    now = measured()
+    assert now["precision"] >= 0.58
+    assert now["recall"] >= 0.43
+    assert now["same"] >= 0.6
+    assert now["opposite"] <= 0.06
+
+
+def test_the_reference_tells_what_is_measured() -> None:
+    page = (HERE.parents[1] / "docs" / "reference" / "analytics.md").read_text()
+    told = [int(number) for number in re.findall(r"\*\*(\d+) %\*\*", page)]
+    assert told == [round(value * 100) for value in measured().values()]
+
+
+def test_the_labels_are_themes_and_moods_that_there_are() -> None:
+    assert {topic for passage in PASSAGES for topic in passage["topics"]} <= set(topics.TOPICS)
+    assert {passage["mood"] for passage in PASSAGES} == {"positive", "negative", "neither"}
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("", "en"),
+        ("…", "en"),
+        ("12 34", "en"),
+        ("我梦见了一条很长的河", "en"),
+        ("Я стоял один и боялся", "en"),
+        ("ich war in dem Haus und ich habe nicht gewusst wo die Tür ist", "en"),
+        ("I was happy and safe.", "de"),
+        ("🙂🙂🙂", "en"),
+    ],
+)
+def test_what_the_lexicon_does_not_cover_has_no_score(text: str, language: str) -> None:
+    assert sentiment.score(text, language) is None
+
+
+def test_a_long_line_is_scored_in_pieces_that_do_not_grow_with_it() -> None:
+    text = "I was happy but sad and lost and then again glad, " * 400
+    assert max(len(piece) for piece in sentiment._pieces(text)) <= 500
+    assert "".join(sentiment._pieces(text)).split() == text.split()
+    assert sentiment.score(text) is not None
+
+
+def test_negation_is_heard() -> None:
+    happy, unhappy = sentiment.score("I was happy there."), sentiment.score("I was not happy there.")
+    assert happy is not None
+    assert unhappy is not None
+    assert happy > 0 > unhappy
