@@ -1,6 +1,6 @@
 """What the relay asks of a conversation: each is one transaction, and none waits for the network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -8,8 +8,10 @@ from uuid import UUID
 from oneiro.conversations import store as conversations
 from oneiro.conversations.address import scoped_key
 from oneiro.conversations.events import record
+from oneiro.conversations.models import Sender
 from oneiro.conversations.relayed import store
 from oneiro.conversations.relayed.degrading import became
+from oneiro.conversations.relayed.findings import Finding, Findings
 from oneiro.conversations.relayed.models import Admission, Amendment, Elsewhere, Entry, Fault, Line, Outcome, Row
 from oneiro.conversations.relayed.opening import closing_words, variables
 from oneiro.conversations.slots import store as slots
@@ -30,13 +32,27 @@ LEASE: Final = timedelta(seconds=60)
 
 
 class Relayed:
-    """Relayed sessions of one process, which `owner` names in its slots."""
+    """Relayed sessions of one process, which `owner` names in its slots.
 
-    def __init__(self, db: Database, *, settings: Settings, owner: str, clock: Callable[[], datetime]) -> None:
+    kept, flagged: told of each new line's sender once it is committed, and of its tier when the gate flagged it.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        settings: Settings,
+        owner: str,
+        clock: Callable[[], datetime],
+        kept: Callable[[Sender], None] = lambda _sender: None,
+        flagged: Callable[[str], None] = lambda _tier: None,
+    ) -> None:
         self._db = db
+        self._kept, self._flagged = kept, flagged
         self._settings = settings
         self._owner = owner
         self._clock = clock
+        self.findings = Findings(self._tell)
 
     async def admit(self, ticket: str) -> Admission:
         """What a ticket opens, with a slot kept for it.
@@ -125,17 +141,34 @@ class Relayed:
             await record(conn, conversation_id, admission.user_id, "conversation.connected", data)
         return True
 
-    @traced("ingest.relayed")
     async def write(self, admission: Admission, entries: list[Entry]) -> None:
-        """Write lines, what remained of interrupted ones, and faults; what was said before an end is kept after it."""
+        """Write lines, what remained of interrupted ones, and faults; what was said before an end is kept after it.
+
+        What the gate found in lines that cannot be written is kept apart, and told when the database is back.
+        """
+        try:
+            await self._write(admission, entries)
+        except BaseException:
+            self.keep_findings(admission, entries)
+            raise
+        self.findings.settle([finding.key for finding in _findings(admission, entries)])
+
+    def keep_findings(self, admission: Admission, entries: Sequence[Entry]) -> None:
+        """Keep what the gate found in lines that are not written: they may be given up, their findings are not."""
+        self.findings.owe(_findings(admission, entries))
+
+    @traced("ingest.relayed")
+    async def _write(self, admission: Admission, entries: list[Entry]) -> None:
         now, (conversation_id, session) = self._clock(), admission.key
         async with self._db.as_service() as conn:
             held = await conversations.lock(conn, admission.user_id, conversation_id)
             if held is None:
                 return
             lines = [entry for entry in entries if isinstance(entry, Line)]
+            told = frozenset(line.event_id for line in lines if self.findings.told((conversation_id, line.event_id)))
+            stored: list[Line] = []
             if lines:
-                await _write_lines(conn, admission, Tier(held.safety_tier), lines, now)
+                stored = await _write_lines(conn, admission, Tier(held.safety_tier), lines, now, told)
             for entry in entries:
                 if isinstance(entry, Amendment):
                     await _amend(conn, admission, entry)
@@ -143,6 +176,23 @@ class Relayed:
                     await store.note_fault(conn, conversation_id, session, entry, now)
                     data = {"phase": entry.phase, "code": entry.code, "session": session}
                     await record(conn, conversation_id, admission.user_id, "conversation.error", data)
+        # Counted once it is committed.
+        for line in stored:
+            self._kept(line.sender)
+            if line.tier.rank >= Tier.passive_ideation.rank and line.event_id not in told:
+                self._flagged(line.tier.value)
+
+    async def _tell(self, finding: Finding) -> None:
+        """Tell a finding without its line, unless the line was stored meanwhile or the conversation is gone."""
+        async with self._db.as_service() as conn:
+            held = await conversations.lock(conn, finding.user_id, finding.conversation_id)
+            if held is None or await store.has_line(conn, finding.conversation_id, finding.event_id):
+                return
+            worst = max(Tier(held.safety_tier), finding.tier, key=lambda tier: tier.rank)
+            await store.set_tier(conn, finding.conversation_id, worst)
+            data = {"tier": finding.tier.value, "conversation_id": str(finding.conversation_id)}
+            await record(conn, finding.conversation_id, finding.user_id, _flag(finding.tier), data)
+        self._flagged(finding.tier.value)
 
     @traced("relay.close")
     async def close(self, admission: Admission, outcome: Outcome) -> None:
@@ -201,12 +251,27 @@ async def _started(conn: Connection, admission: Admission, took: timedelta) -> N
     await record(conn, admission.conversation_id, admission.user_id, "conversation.started", data)
 
 
-async def _write_lines(conn: Connection, admission: Admission, known: Tier, lines: list[Line], now: datetime) -> None:
+def _findings(admission: Admission, entries: Sequence[Entry]) -> list[Finding]:
+    return [
+        Finding(admission.conversation_id, admission.user_id, entry.event_id, entry.tier)
+        for entry in entries
+        if isinstance(entry, Line) and entry.tier.rank >= Tier.passive_ideation.rank
+    ]
+
+
+def _flag(tier: Tier) -> EventType:
+    return "safety.escalated" if tier is Tier.active_danger else "safety.flagged"
+
+
+async def _write_lines(
+    conn: Connection, admission: Admission, known: Tier, lines: list[Line], now: datetime, told: Container[str]
+) -> list[Line]:
+    """Write new lines with their events and return these; findings of `told` lines were told before."""
     conversation_id, session = admission.key
     tiers = {line.event_id: line.tier for line in lines}
     stored = await store.insert_lines(conn, conversation_id, session, lines)
     if not stored:
-        return
+        return []
     worst = max([known, *(tiers[line.event_id] for line in stored)], key=lambda tier: tier.rank)
     await store.count(conn, conversation_id, session, len(stored), worst, now)
     for line in stored:
@@ -218,10 +283,11 @@ async def _write_lines(conn: Connection, admission: Admission, known: Tier, line
         }
         await record(conn, conversation_id, admission.user_id, "conversation.message_received", data)
         tier = tiers[line.event_id]
-        if tier.rank >= Tier.passive_ideation.rank:
-            name: EventType = "safety.escalated" if tier is Tier.active_danger else "safety.flagged"
+        if tier.rank >= Tier.passive_ideation.rank and line.event_id not in told:
             data = {"tier": tier.value, "message_id": line.id, "conversation_id": str(conversation_id)}
-            await record(conn, conversation_id, admission.user_id, name, data)
+            await record(conn, conversation_id, admission.user_id, _flag(tier), data)
+    new = {line.event_id for line in stored}
+    return [line for line in lines if line.event_id in new]
 
 
 async def _amend(conn: Connection, admission: Admission, amendment: Amendment) -> None:

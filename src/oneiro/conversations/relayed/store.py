@@ -128,6 +128,19 @@ async def insert_lines(conn: Connection, conversation_id: UUID, session: int, li
         return await cursor.fetchall()
 
 
+async def has_line(conn: Connection, conversation_id: UUID, event_id: str) -> bool:
+    """Whether a line is there."""
+    result = await conn.execute(
+        "SELECT 1 FROM messages WHERE conversation_id = %s AND event_id = %s", (conversation_id, event_id)
+    )
+    return await result.fetchone() is not None
+
+
+async def set_tier(conn: Connection, conversation_id: UUID, tier: Tier) -> None:
+    """Set the safety tier."""
+    await conn.execute("UPDATE conversations SET safety_tier = %s WHERE id = %s", (tier.value, conversation_id))
+
+
 async def count(conn: Connection, conversation_id: UUID, session: int, lines: int, tier: Tier, now: datetime) -> None:
     """Count lines, note the time, and set the safety tier."""
     await conn.execute(

@@ -1,0 +1,108 @@
+"""The crisis gate's finding outlives a database that is away while the line is being stored."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+from tests.chaos.clients import Dreamer, dialled
+from tests.chaos.processes import SECRET, Postgres, owned_postgres, until
+
+from oneiro.app import Surroundings, create_app
+from oneiro.cli.listen import bind, listening
+from oneiro.engine.app import running
+from oneiro.engine.settings import EngineSettings
+from oneiro.relay.limits import Limits
+from oneiro.settings import Settings
+
+SignIn = Callable[..., Awaitable[Dreamer]]
+Prepare = Callable[[str, str], Awaitable[None]]
+Look = Callable[..., Awaitable[list[dict[str, Any]]]]
+
+DANGER = "I want to kill myself tonight."
+
+
+@pytest.fixture
+async def server(data_dir: Path, home: Path) -> AsyncIterator[Postgres]:
+    async with owned_postgres(data_dir, home / "owner.log") as server:
+        with psycopg.connect(server.url("postgres"), autocommit=True) as conn:
+            conn.execute("CREATE DATABASE dreams")
+        yield server
+
+
+@pytest.fixture
+def db_url(server: Postgres) -> str:
+    return server.url("dreams")
+
+
+@pytest.fixture
+async def service_url(server: Postgres, db_url: str, prepare: Prepare) -> str:
+    url = server.url("dreams", user="oneiro_service")
+    await prepare(db_url, url)
+    return url
+
+
+@pytest.fixture
+async def relay(service_url: str) -> AsyncIterator[str]:
+    """A relay that waits for the database for a second instead of forty."""
+    async with running(EngineSettings(speed=100)) as engine_url:
+        settings = Settings(
+            database_url=SecretStr(service_url),
+            jwt_secret=SecretStr(SECRET),
+            elevenlabs_api_key=SecretStr("a key"),
+            elevenlabs_base_url=engine_url,
+            transport="relay",
+        )
+        app = create_app(settings, Surroundings(simulated=True))
+        app.state.relay._limits = Limits(keeping=0.5, settling=0.5)
+        async with listening(app, bind("127.0.0.1", 0, what="a test")) as served:
+            yield served.url
+
+
+async def test_a_finding_is_told_when_the_database_is_back_although_its_line_is_not_kept(
+    server: Postgres, relay: str, sign_in: SignIn, look: Look
+) -> None:
+    dreamer = await sign_in(at=relay)
+    started = await dreamer.start()
+    conversation_id = started["conversation_id"]
+    async with dialled(started["signed_url"]) as call:
+        await call.open()
+        await call.say("I stood at the window of a lighthouse.")
+
+        async def stored() -> bool:
+            return len(await look("SELECT 1 FROM messages")) == 3
+
+        await until("all that was said is stored", stored)
+        server.hold()
+        server.kill()
+        await call.socket.send(json.dumps({"type": "user_message", "text": DANGER}))
+        shown = await call.until("oneiro_safety")
+        assert shown["safety_event"]["tier"] == "active_danger", "she is helped at once, whatever is stored"
+        assert await call.closed() == 1012
+    server.let_go()
+
+    async def told() -> bool:
+        try:
+            return bool(await look("SELECT 1 FROM system_events WHERE event_type LIKE 'safety.%%'"))
+        except psycopg.OperationalError:
+            return False
+
+    await until("the finding is told", told)
+    [finding] = await look("SELECT event_type, event_data FROM system_events WHERE event_type LIKE 'safety.%%'")
+    assert finding["event_type"] == "safety.escalated"
+    assert finding["event_data"] == {"tier": "active_danger", "conversation_id": conversation_id}
+    assert len(await look("SELECT 1 FROM messages")) == 3, "the line itself was given up"
+    assert (await dreamer.read(conversation_id))["safety_tier"] == "active_danger"
+    await _say_it_again(dreamer, conversation_id)
+    assert len(await look("SELECT 1 FROM messages WHERE content = %s", DANGER)) == 1
+
+
+async def _say_it_again(dreamer: Dreamer, conversation_id: str) -> None:
+    resumed = await dreamer.post(f"/conversations/{conversation_id}/resume")
+    async with dialled(resumed["signed_url"]) as call:
+        await call.open()
+        await asyncio.wait_for(call.say(DANGER), 30)
