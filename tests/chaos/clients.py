@@ -1,0 +1,204 @@
+"""Clients that do what the documentation asks of them: send again, with the same event id, until it is taken."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+from tests.chaos.invariants import Acknowledged
+from tests.chaos.processes import SECRET, WITHIN
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from oneiro.auth import issue_token
+
+Answer = dict[str, Any]
+MARKER = "zaffrekite"
+"""A word that only dreamers say: no log and no event may hold it."""
+
+
+class Door:
+    """Where the service is to be found now; closed while it is known to be away."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._open = asyncio.Event()
+
+    def opens(self, url: str) -> None:
+        self.url = url
+        self._open.set()
+
+    def closes(self) -> None:
+        self._open.clear()
+
+    async def passed(self) -> str:
+        async with asyncio.timeout(2 * WITHIN):
+            await self._open.wait()
+        return self.url
+
+
+@dataclass
+class Traffic:
+    """What all clients of a test have seen: answers by status, and what was never answered."""
+
+    door: Door = field(default_factory=Door)
+    acknowledged: Acknowledged = field(default_factory=Acknowledged)
+    answers: Counter[int] = field(default_factory=Counter)
+    refusals: list[httpx.Response] = field(default_factory=list)
+    broken: int = 0
+    stored: int = 0
+    duplicates: int = 0
+    sent: int = 0
+    """Requests whose last byte went out."""
+    settled: int = 0
+
+    @property
+    def in_flight(self) -> int:
+        return self.sent - self.settled
+
+    async def trace(self, name: str, _info: object) -> None:
+        if name == "http11.send_request_body.complete":
+            self.sent += 1
+
+
+@dataclass
+class Dreamer:
+    """A dreamer who tells things over HTTP."""
+
+    traffic: Traffic
+    http: httpx.AsyncClient
+    user_id: UUID
+
+    async def ask(self, method: str, path: str, body: object = None, **headers: str) -> httpx.Response:
+        """Ask until there is an answer that is final: broken connections and 503 are tried again."""
+        traffic = self.traffic
+        while True:
+            url = f"{await traffic.door.passed()}/v1{path}"
+            before = traffic.sent
+            try:
+                answer = await self.http.request(
+                    method, url, json=body, headers=headers, extensions={"trace": traffic.trace}
+                )
+            except httpx.TransportError:
+                traffic.broken += 1
+                traffic.settled += traffic.sent > before and traffic.in_flight > 0
+                # Until the next one is there: a port that nobody has gives refusals without end.
+                await asyncio.sleep(0.05)
+                continue
+            traffic.settled += 1
+            traffic.answers[answer.status_code] += 1
+            if answer.status_code not in {503, 429}:
+                return answer
+            traffic.refusals.append(answer)
+            await asyncio.sleep(min(float(answer.headers.get("Retry-After", "1")), 2.0))
+
+    async def start(self, **request: object) -> Answer:
+        key = str(uuid4())
+        body = {"interpreter_id": "carl", "text_only": True, **request}
+        answer = await self.ask("POST", "/conversations", body, **{"Idempotency-Key": key})
+        assert answer.status_code == 201, answer.text
+        started: Answer = answer.json()
+        return started
+
+    async def say(self, conversation_id: str, number: int, at: datetime | None = None) -> None:
+        """Report a line until it is acknowledged."""
+        event_id, said = f"line {number}", f"In room {number} there was a {MARKER} on the sill."
+        line = {
+            "event_id": event_id,
+            "sender": "user",
+            "content": said,
+            "timestamp": (at or datetime.now(UTC)).isoformat(),
+        }
+        answer = await self.ask("POST", f"/conversations/{conversation_id}/messages", {"messages": [line]})
+        assert answer.status_code == 202, answer.text
+        self.traffic.stored += answer.json()["stored"]
+        self.traffic.duplicates += answer.json()["duplicates"]
+        self.traffic.acknowledged.note(conversation_id, event_id)
+
+    async def post(self, path: str, body: object = None) -> Answer:
+        answer = await self.ask("POST", path, body)
+        assert answer.is_success, answer.text
+        found: Answer = answer.json()
+        return found
+
+    async def read(self, conversation_id: str) -> Answer:
+        found: Answer = (await self.ask("GET", f"/conversations/{conversation_id}")).json()
+        return found
+
+    async def lines(self, conversation_id: str) -> list[Answer]:
+        """The whole transcript, page by page."""
+        items: list[Answer] = []
+        cursor = ""
+        while True:
+            page = (await self.ask("GET", f"/conversations/{conversation_id}/messages?limit=100{cursor}")).json()
+            items += page["items"]
+            if page["next_cursor"] is None:
+                return items
+            cursor = f"&cursor={page['next_cursor']}"
+
+
+@asynccontextmanager
+async def dreamer(traffic: Traffic, *, operator: bool = False) -> AsyncIterator[Dreamer]:
+    """Sign in somebody new."""
+    user_id = uuid4()
+    token = issue_token(SECRET, user_id=user_id, operator=operator, ttl=timedelta(hours=1), now=datetime.now(UTC))
+    headers = {"Authorization": f"Bearer {token}"}
+    bounds = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    async with httpx.AsyncClient(headers=headers, trust_env=False, timeout=30, limits=bounds) as http:
+        yield Dreamer(traffic, http, user_id)
+
+
+class Call:
+    """An open socket, of the relay or of the platform itself."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.platform_id = ""
+
+    async def open(self, variables: dict[str, str] | None = None) -> None:
+        """Send what a client sends first, and take the metadata; without variables it is a relay's."""
+        first: Answer = {"type": "conversation_initiation_client_data"}
+        first["conversation_config_override"] = {"conversation": {"text_only": True}}
+        if variables is not None:
+            first["dynamic_variables"] = variables
+        await self.socket.send(json.dumps(first))
+        metadata = await self.until("conversation_initiation_metadata")
+        self.platform_id = metadata["conversation_initiation_metadata_event"]["conversation_id"]
+        await self.reply()
+
+    async def next(self) -> Answer:
+        frame: Answer = json.loads(await asyncio.wait_for(self.socket.recv(), WITHIN))
+        return frame
+
+    async def until(self, kind: str) -> Answer:
+        while (frame := await self.next())["type"] != kind:
+            pass
+        return frame
+
+    async def reply(self) -> str:
+        return str((await self.until("agent_response"))["agent_response_event"]["agent_response"])
+
+    async def say(self, text: str) -> str:
+        await self.socket.send(json.dumps({"type": "user_message", "text": text}))
+        return await self.reply()
+
+    async def closed(self) -> int | None:
+        """Read to the end; the close code, 1006 when there was none."""
+        with suppress(ConnectionClosed):
+            while True:
+                await self.next()
+        return self.socket.close_code
+
+
+@asynccontextmanager
+async def dialled(url: str) -> AsyncIterator[Call]:
+    """Open a socket."""
+    async with connect(url, subprotocols=[Subprotocol("convai")], compression=None, proxy=None, close_timeout=2) as one:
+        yield Call(one)

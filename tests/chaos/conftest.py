@@ -1,0 +1,155 @@
+"""A whole Oneiro in processes of its own, on a database that is looked into afterwards."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import dict_row
+from pydantic import SecretStr
+from tests.chaos import clients, invariants
+from tests.chaos.clients import MARKER, Dreamer, Traffic
+from tests.chaos.processes import SECRET, House, house, until
+
+from oneiro.database.embedded import Server
+from oneiro.database.migrate import migrate
+from oneiro.database.pool import Database
+from oneiro.interpreters.seed import load_seeds
+from oneiro.parts import Parts, make_parts
+from oneiro.settings import Settings
+
+
+async def _seed(url: str) -> None:
+    database = Database(url)
+    await database.open()
+    async with database.as_service() as conn:
+        await load_seeds(conn)
+    await database.close()
+
+
+@pytest.fixture(scope="session")
+async def template(postgres: Server, template: str) -> str:
+    """Name of a database with Carl and Lakshmi, made once; each test gets a copy."""
+    name = f"{template}_chaos"
+    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    with psycopg.connect(postgres.admin_url, autocommit=True) as conn:
+        conn.execute(copy)
+    await _seed(postgres.url(name, user="oneiro_service"))
+    return name
+
+
+Prepare = Callable[[str, str], Awaitable[None]]
+
+
+@pytest.fixture
+def prepare() -> Prepare:
+    """Makes an empty database a seeded one: `prepare(admin_url, service_url)`."""
+
+    async def prepared(admin_url: str, service_url: str) -> None:
+        migrate(admin_url)
+        await _seed(service_url)
+
+    return prepared
+
+
+@pytest.fixture
+def home(reachable_dir: Path) -> Path:
+    """Where processes live and write their logs."""
+    made = reachable_dir / uuid4().hex[:8]
+    made.mkdir()
+    made.chmod(0o711)
+    return made
+
+
+@pytest.fixture
+async def oneiro(home: Path, service_url: str) -> AsyncIterator[House]:
+    """Starts processes on the test's database; no log of theirs may hold what was said."""
+    async with house(home, service_url) as made:
+        yield made
+    assert MARKER not in made.logs()
+    assert "Traceback" not in made.logs()
+
+
+@pytest.fixture
+def traffic() -> Traffic:
+    return Traffic()
+
+
+SignIn = Callable[..., Awaitable[Dreamer]]
+
+
+@pytest.fixture
+async def sign_in(traffic: Traffic) -> AsyncIterator[SignIn]:
+    """Signs in somebody new at the door: `await sign_in(operator=True)`."""
+    async with AsyncExitStack() as stack:
+
+        async def signed_in(*, operator: bool = False, at: str | None = None) -> Dreamer:
+            seen = traffic
+            if at is not None:
+                seen = replace(traffic, door=clients.Door())
+                seen.door.opens(at)
+            return await stack.enter_async_context(clients.dreamer(seen, operator=operator))
+
+        yield signed_in
+
+
+Look = Callable[..., Awaitable[list[dict[str, Any]]]]
+
+
+@pytest.fixture
+def look(db_url: str) -> Look:
+    """Runs a statement as the superuser and gives its rows."""
+
+    async def rows(statement: str, *values: object) -> list[dict[str, Any]]:
+        async with await psycopg.AsyncConnection.connect(db_url, autocommit=True, row_factory=dict_row) as conn:
+            cursor = await conn.execute(statement.encode(), values)
+            return await cursor.fetchall() if cursor.description else []
+
+    return rows
+
+
+Later = Callable[..., Awaitable[Parts]]
+
+
+@pytest.fixture
+async def later(service_url: str, oneiro: House) -> AsyncIterator[Later]:
+    """The parts of a replica whose clock is ahead: `await later(minutes=10)`."""
+    async with AsyncExitStack() as stack:
+
+        async def parts(minutes: float, database_url: str = service_url) -> Parts:
+            settings = Settings(
+                database_url=SecretStr(database_url),
+                jwt_secret=SecretStr(SECRET),
+                elevenlabs_api_key=SecretStr("a key"),
+                elevenlabs_base_url=oneiro.settings.get("ONEIRO_ELEVENLABS_BASE_URL"),
+            )
+            made = make_parts(settings, clock=lambda: datetime.now(UTC) + timedelta(minutes=minutes))
+            await stack.enter_async_context(made.open())
+            return made
+
+        yield parts
+
+
+Settle = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+def settle(later: Later, db_url: str) -> Settle:
+    """Sweeps as an hour later, waits until all is quiet, and holds the database against the invariants."""
+
+    async def settled(acknowledged: invariants.Acknowledged | None = None, *, within: float = 45.0) -> None:
+        await (await later(minutes=60)).sweeper.sweep()
+
+        async def at_rest() -> bool:
+            return await invariants.quiet(db_url)
+
+        await until("every event is handled, every job done", at_rest, within=within)
+        assert await invariants.violations(db_url, acknowledged) == {}
+
+    return settled

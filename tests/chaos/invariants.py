@@ -1,0 +1,129 @@
+"""What holds after any disaster, asked of the database itself."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+
+@dataclass
+class Acknowledged:
+    """What the service took: event ids of each conversation, in the order in which its client said them."""
+
+    said: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    lines: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def note(self, conversation_id: str, event_id: str) -> None:
+        self.lines[conversation_id].add(event_id)
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.lines.values()))
+
+
+# Each finds what must not be.
+VIOLATIONS: Mapping[str, str] = {
+    "a line twice": """
+        SELECT conversation_id, sender, md5(content) FROM messages WHERE sender = 'user'
+        GROUP BY 1, 2, 3 HAVING count(*) > 1
+    """,
+    "a count of lines that is wrong": """
+        SELECT c.id, c.message_count FROM conversations AS c
+        WHERE c.message_count <> (SELECT count(*) FROM messages AS m WHERE m.conversation_id = c.id)
+    """,
+    "a line without its one event": """
+        SELECT m.conversation_id, m.event_id, count(e.id) FROM messages AS m
+        LEFT JOIN system_events AS e ON e.event_type = 'conversation.message_received'
+            AND e.conversation_id = m.conversation_id AND e.event_data ->> 'message_id' = m.id::text
+        GROUP BY 1, 2 HAVING count(e.id) <> 1
+    """,
+    "an event of a line that is not there": """
+        SELECT e.id FROM system_events AS e WHERE e.event_type = 'conversation.message_received'
+        AND NOT EXISTS (SELECT FROM messages AS m WHERE m.id::text = e.event_data ->> 'message_id')
+    """,
+    "a conversation that is not final": """
+        SELECT id, status, paused_at FROM conversations WHERE status NOT IN ('completed', 'failed')
+    """,
+    "a conversation that did not end once": """
+        SELECT c.id, c.status, count(e.id) FROM conversations AS c
+        LEFT JOIN system_events AS e ON e.conversation_id = c.id
+            AND e.event_type IN ('conversation.ended', 'conversation.failed')
+        GROUP BY 1, 2
+        HAVING count(e.id) <> 1 OR min(e.event_type) <> CASE c.status WHEN 'failed' THEN 'conversation.failed'
+                                                                      ELSE 'conversation.ended' END
+    """,
+    "a session that is open": """
+        SELECT conversation_id, session, session_status FROM conversation_sessions
+        WHERE session_status IN ('active', 'paused')
+    """,
+    "an event without a place": "SELECT id, event_type FROM system_events WHERE position IS NULL",
+    "a gap between the places": """
+        SELECT count(*), min(position), max(position) FROM system_events
+        HAVING count(*) > 0 AND (min(position) <> 1 OR max(position) <> count(*))
+    """,
+    "events of a conversation out of order": """
+        SELECT * FROM (
+            SELECT conversation_id, position, lag(position) OVER (PARTITION BY conversation_id ORDER BY seq) AS before
+            FROM system_events WHERE conversation_id IS NOT NULL
+        ) AS e WHERE before > position
+    """,
+    "a slot that is taken": "SELECT conversation_id, owner, leased_until FROM conversation_slots",
+    "a job that is stuck or dead": """
+        SELECT kind, state, last_error FROM jobs WHERE state = 'dead' OR (state = 'running' AND lease_until < now())
+    """,
+    "a consumer that is behind": """
+        SELECT c.consumer, c.position, s.position FROM event_cursors AS c, event_cursors AS s
+        WHERE s.consumer = 'sequencer' AND c.consumer <> 'sequencer' AND c.position < s.position
+    """,
+    "an event that is parked": "SELECT consumer, position, error FROM parked_events",
+}
+
+
+async def violations(db_url: str, acknowledged: Acknowledged | None = None) -> dict[str, list[Any]]:
+    """What is wrong, by name; empty when all is well."""
+    async with await psycopg.AsyncConnection.connect(db_url) as conn:
+        found = {name: await (await conn.execute(ask.encode())).fetchall() for name, ask in VIOLATIONS.items()}
+        cursor = await conn.execute("SELECT conversation_id, event_id FROM messages ORDER BY occurred_at, ordinal")
+        kept = await cursor.fetchall()
+    transcripts: dict[str, list[str]] = defaultdict(list)
+    for conversation_id, event_id in kept:
+        transcripts[str(conversation_id)].append(event_id)
+    if acknowledged is not None:
+        found["an acknowledged line that is missing"] = _missing(acknowledged, transcripts)
+        found["lines out of order"] = _disordered(acknowledged, transcripts)
+    return {name: rows[:5] for name, rows in found.items() if rows}
+
+
+def _missing(acknowledged: Acknowledged, transcripts: Mapping[str, Sequence[str]]) -> list[Any]:
+    return [
+        (conversation_id, event_id)
+        for conversation_id, lines in acknowledged.lines.items()
+        for event_id in lines - set(transcripts.get(conversation_id, ()))
+    ]
+
+
+def _disordered(acknowledged: Acknowledged, transcripts: Mapping[str, Sequence[str]]) -> list[Any]:
+    wrong = []
+    for conversation_id, said in acknowledged.said.items():
+        kept = [event_id for event_id in transcripts.get(conversation_id, ()) if event_id in set(said)]
+        if kept != [event_id for event_id in said if event_id in set(kept)]:
+            wrong.append((conversation_id, kept))
+    return wrong
+
+
+async def quiet(db_url: str) -> bool:
+    """Whether every event is stamped and handled, and no job runs or is due."""
+    async with await psycopg.AsyncConnection.connect(db_url) as conn:
+        cursor = await conn.execute(
+            """
+            SELECT NOT EXISTS (SELECT FROM system_events WHERE position IS NULL)
+               AND NOT EXISTS (
+                   SELECT FROM event_cursors AS c, event_cursors AS s
+                   WHERE s.consumer = 'sequencer' AND c.position < s.position)
+               AND NOT EXISTS (SELECT FROM jobs WHERE state = 'running' OR (state = 'queued' AND run_at <= now()))
+            """
+        )
+        row = await cursor.fetchone()
+    return row is not None and bool(row[0])
