@@ -33,6 +33,7 @@ from oneiro.jobs import routes as job_routes
 from oneiro.monitoring import routes as monitoring_routes
 from oneiro.monitoring.middleware import Measured
 from oneiro.parts import Parts, Surroundings, make_parts, utc_now
+from oneiro.privacy import routes as privacy_routes
 from oneiro.relay import routes as relay_routes
 from oneiro.settings import Settings
 from oneiro.web import help_lines
@@ -50,6 +51,7 @@ ROUTERS = (
     experiment_routes.router,
     overview_routes.router,
     dreamer_routes.router,
+    privacy_routes.router,
     dream_routes.router,
     conversation_routes.router,
     event_routes.router,

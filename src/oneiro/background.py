@@ -23,6 +23,7 @@ from oneiro.jobs.models import JobFunction, Periodic
 from oneiro.jobs.runner import Runner
 from oneiro.metrics import LoopLag
 from oneiro.parts import Parts
+from oneiro.privacy.erasure import jobs as erasure
 from oneiro.settings import Settings
 from oneiro.webhooks import jobs as webhooks
 from oneiro.webhooks.delivery.service import FAN_OUT
@@ -44,6 +45,7 @@ async def _sweep(parts: Parts, _payload: Mapping[str, Any]) -> None:
 CONSUMERS: tuple[Consumer | Emitter, ...] = (
     Consumer("summaries", ("conversation.ended", "conversation.timed_out"), summarise_ended),
     FAN_OUT,
+    erasure.CONSUMER,
     analytics.CONSUMER,
     agent_metrics.CONSUMER,
 )
@@ -55,6 +57,7 @@ JOBS: Mapping[str, JobFunction[Parts]] = {
     **agents.FUNCTIONS,
     **reconciling.FUNCTIONS,
     **webhooks.FUNCTIONS,
+    **erasure.FUNCTIONS,
     **rollups.FUNCTIONS,
 }
 
@@ -73,7 +76,7 @@ def periodic(parts: Parts) -> tuple[Periodic, ...]:
     """The jobs that come again and again."""
     sweep = Periodic("conversations.sweep", every=float(parts.settings.sweep_seconds))
     answers = Periodic("idempotency.prune", every=600.0)
-    features = (upkeep, agents, reconciling, webhooks, rollups)
+    features = (upkeep, agents, reconciling, webhooks, erasure, rollups)
     return (sweep, answers, *(each for feature in features for each in feature.PERIODIC))
 
 

@@ -45,6 +45,9 @@ from oneiro.metrics import Metrics
 from oneiro.monitoring.service import Monitoring
 from oneiro.platform.elevenlabs import ElevenLabsPlatform
 from oneiro.platform.held import ElevenLabsStock
+from oneiro.privacy.erasure.service import Erasure
+from oneiro.privacy.export.service import Exports
+from oneiro.privacy.operators.service import DreamersForOperators
 from oneiro.relay.service import Relay
 from oneiro.settings import Settings
 from oneiro.webhooks.delivery.guard import connections
@@ -117,6 +120,9 @@ class Parts:
     deliverer: Deliverer
     inbox: Inbox
     reconciler: Reconciler
+    exports: Exports
+    erasure: Erasure
+    dreamers_for_operators: DreamersForOperators
     rollups: Rollups
     reports: Reports
     insights: DreamerInsights
@@ -175,6 +181,7 @@ def make_parts(
     )
     stock = ElevenLabsStock(platform)
     agents = Agents(db, platform, settings=settings, clock=clock, stock=stock, created=metrics.agent_created)
+    conversations = Conversations(db, settings=settings, clock=clock)
     publishing = Publishing(db, agents, languages=settings.languages, models=settings.models, clock=clock)
     stand_in = _stand_in(around.stand_in, settings, clock) if around.stand_in else None
     addresses = Addresses(agents, platform, settings=settings, clock=clock, stand_in=stand_in, rest=breakers[0].rest)
@@ -205,7 +212,7 @@ def make_parts(
         starts=Starts(wiring),
         resumes=Resumes(wiring),
         ingest=Ingest(db, settings=settings, clock=clock, kept=metrics.messages, flagged=metrics.safety),
-        conversations=Conversations(db, settings=settings, clock=clock),
+        conversations=conversations,
         sweeper=Sweeper(db, settings=settings, clock=clock),
         relay=Relay(
             Relayed(db, settings=settings, owner=uuid4().hex, clock=clock),
@@ -226,6 +233,9 @@ def make_parts(
         deliverer=_deliverer(db, bell, settings, clock),
         inbox=Inbox(db, secret=_revealed(settings.elevenlabs_webhook_secret), clock=clock),
         reconciler=Reconciler(db, platform, clock=clock),
+        exports=Exports(db, clock=clock),
+        erasure=Erasure(db, conversations, platform, clock=clock),
+        dreamers_for_operators=DreamersForOperators(db),
         rollups=Rollups(db),
         reports=Reports(db, overview, events, slots=settings.max_concurrent_calls, clock=clock),
         insights=DreamerInsights(db),

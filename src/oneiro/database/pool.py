@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import AsyncConnection
@@ -16,6 +16,7 @@ from oneiro.errors import OneiroError
 Connection = AsyncConnection[TupleRow]
 
 SERVICE_CLAIMS = json.dumps({"role": "service_role"})
+_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _ROLE = "SELECT set_config('role', %s, true), set_config('request.jwt.claims', %s, true)"
 _ROLE_IN_TRACE = f"{_ROLE}, set_config('oneiro.traceparent', %s, true)"
 
@@ -73,20 +74,26 @@ class Database:
         await self._pool.close()
 
     @asynccontextmanager
-    async def as_dreamer(self, claims: Mapping[str, Any]) -> AsyncIterator[Connection]:
-        """Run one transaction as `authenticated` with these claims: RLS shows the dreamer her own rows."""
-        async with self._transaction("authenticated", json.dumps(dict(claims))) as conn:
+    async def as_dreamer(self, claims: Mapping[str, Any], *, snapshot: bool = False) -> AsyncIterator[Connection]:
+        """Run one transaction as `authenticated` with these claims: RLS shows the dreamer her own rows.
+
+        With `snapshot` it only reads, and all of it as it was at one moment.
+        """
+        async with self._transaction("authenticated", json.dumps(dict(claims)), snapshot=snapshot) as conn:
             yield conn
 
     @asynccontextmanager
-    async def as_service(self) -> AsyncIterator[Connection]:
-        """Run one transaction as `service_role`, which may see everything: statements must name the owner."""
-        async with self._transaction("service_role", SERVICE_CLAIMS) as conn:
+    async def as_service(self, *, snapshot: bool = False) -> AsyncIterator[Connection]:
+        """Run one transaction as `service_role`, which may see everything: statements must name the owner.
+
+        With `snapshot` it only reads, and all of it as it was at one moment.
+        """
+        async with self._transaction("service_role", SERVICE_CLAIMS, snapshot=snapshot) as conn:
             yield conn
 
     @asynccontextmanager
-    async def _transaction(self, role: str, claims: str) -> AsyncIterator[Connection]:
-        conn = await self._begin(role, claims)
+    async def _transaction(self, role: str, claims: str, *, snapshot: bool) -> AsyncIterator[Connection]:
+        conn = await self._begin(role, claims, _SNAPSHOT if snapshot else "BEGIN")
         try:
             yield conn
             await conn.execute("COMMIT")
@@ -97,7 +104,7 @@ class Database:
             # The pool rolls back what is still open, and drops a connection that is broken.
             await self._pool.putconn(conn)
 
-    async def _begin(self, role: str, claims: str) -> Connection:
+    async def _begin(self, role: str, claims: str, begin: LiteralString) -> Connection:
         # After a restart of PostgreSQL every pooled connection is dead; each failed one is dropped by the pool, so
         # one try more than the pool is large reaches a new connection or shows that the server is away.
         for _ in range(self._max_size + 1):
@@ -105,13 +112,13 @@ class Database:
                 conn = await self._pool.getconn()
             except PoolTimeout:
                 break
-            if await self._take_role(conn, role, claims):
+            if await self._take_role(conn, role, claims, begin):
                 return conn
         raise DatabaseUnavailable
 
-    async def _take_role(self, conn: Connection, role: str, claims: str) -> bool:
+    async def _take_role(self, conn: Connection, role: str, claims: str, begin: LiteralString) -> bool:
         try:
-            await conn.execute("BEGIN")
+            await conn.execute(begin)
             place = tracing.traceparent()
             if place is None:
                 await conn.execute(_ROLE, (role, claims))

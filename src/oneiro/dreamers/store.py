@@ -11,8 +11,24 @@ from oneiro.dreamers.models import Dreamer
 
 
 async def insert(conn: Connection, user_id: UUID) -> None:
-    """Make the dreamer's row on her first request; a second call changes nothing."""
-    await conn.execute("INSERT INTO profiles (user_id) VALUES (%s) ON CONFLICT (user_id) DO NOTHING", (user_id,))
+    """Make the dreamer's row on her first request, and keep it until the transaction ends.
+
+    Who erases her meanwhile waits for that, so that nothing written beside it is left behind.
+    """
+    held = 0
+    while not held:  # Twice when an erasure took the row away while we waited for it.
+        result = await conn.execute(
+            """
+            WITH made AS (
+                INSERT INTO profiles (user_id) VALUES (%(id)s) ON CONFLICT (user_id) DO NOTHING RETURNING user_id
+            ), kept AS (
+                SELECT user_id FROM profiles WHERE user_id = %(id)s FOR KEY SHARE
+            )
+            SELECT FROM made UNION ALL SELECT FROM kept
+            """,
+            {"id": user_id},
+        )
+        held = result.rowcount
 
 
 async def find(conn: Connection, user_id: UUID, now: datetime) -> Dreamer | None:

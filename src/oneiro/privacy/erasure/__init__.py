@@ -1,0 +1,1 @@
+"""Forgetting a dreamer: here, at the platform, and by telling those who were told of her."""

@@ -1,0 +1,1 @@
+"""Everything we have of a dreamer as one document."""

@@ -1,0 +1,163 @@
+"""The shape of an export. Each section's fields are the columns that `store` reads; a test holds them together."""
+
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+VERSION: Final = 1
+"""Grows when a field changes its meaning or goes away; fields may be added without that."""
+
+
+class Section(BaseModel):
+    """A row of an export."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ExportedProfile(Section):
+    """The dreamer, and what she agreed to."""
+
+    user_id: UUID
+    name: str | None
+    language: str
+    region: str | None
+    birth_year: int | None
+    consents: dict[str, bool]
+    allowed_interpreters: list[str] | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class ExportedDream(Section):
+    """A dream of her journal."""
+
+    id: UUID
+    title: str | None
+    content: str
+    symbols: list[str]
+    interpretation: str | None
+    interpretation_date: datetime | None
+    status: str
+    conversation_id: UUID | None = Field(description="The conversation in which she told it.")
+    created_at: datetime
+    updated_at: datetime
+
+
+class ExportedConversation(Section):
+    """A conversation as a whole: its summary, her rating and comment, what the crisis gate found."""
+
+    id: UUID
+    interpreter_id: str
+    dream_id: UUID | None
+    status: str
+    transport: str | None
+    text_only: bool
+    language: str
+    created_at: datetime
+    started_at: datetime | None
+    paused_at: datetime | None
+    ended_at: datetime | None
+    end_reason: str | None
+    summary: str | None
+    rating: int | None
+    rating_comment: str | None
+    connection_count: int
+    message_count: int
+    degraded: bool
+    safety_tier: str
+    metadata: Any = Field(description="What her client said of it when it began.")
+
+
+class ExportedSession(Section):
+    """A connection of a conversation to the voice platform."""
+
+    conversation_id: UUID
+    session: int
+    elevenlabs_conversation_id: str | None
+    session_status: str | None
+    session_start_time: datetime | None
+    connected_at: datetime | None
+    session_end_time: datetime | None
+    connection_count: int | None
+    close_code: int | None
+    degraded: bool
+    session_metadata: Any
+    error_log: Any
+
+
+class ExportedMessage(Section):
+    """A line that was said."""
+
+    id: str
+    conversation_id: UUID
+    event_id: str
+    session: int
+    sender: str
+    content: str
+    original_content: str | None = Field(description="What stood here before it was corrected.")
+    occurred_at: datetime
+    metadata: Any
+
+
+class ExportedAnalytics(Section):
+    """What was computed from a conversation."""
+
+    conversation_id: UUID
+    session_duration_seconds: int | None
+    message_count: int | None
+    user_satisfaction_score: float | None
+    engagement_score: float | None
+    completion_reason: str | None
+    topics_discussed: Any
+    sentiment_analysis: Any
+    response_time_ms: Any
+    snapshot: Any
+    created_at: datetime | None
+    updated_at: datetime
+
+
+class ExportedExperiment(Section):
+    """Which version of an interpreter she was given for a comparison."""
+
+    experiment_id: UUID
+    interpreter_id: str
+    experiment: str
+    arm: str
+    assigned_at: datetime
+
+
+class ExportedFlag(Section):
+    """What the crisis gate found in a line of hers."""
+
+    type: str
+    tier: str | None
+    conversation_id: UUID | None
+    message_id: str | None
+    time: datetime
+
+
+class ExportedEvent(Section):
+    """That something happened, and when."""
+
+    type: str
+    conversation_id: UUID | None
+    time: datetime
+
+
+class Export(Section):
+    """Everything we have of a dreamer."""
+
+    format: Literal["oneiro.export"]
+    version: Literal[1]
+    exported_at: datetime
+    profile: ExportedProfile
+    dreams: list[ExportedDream]
+    conversations: list[ExportedConversation]
+    sessions: list[ExportedSession]
+    messages: list[ExportedMessage]
+    analytics: list[ExportedAnalytics]
+    experiments: list[ExportedExperiment]
+    safety: list[ExportedFlag]
+    events: list[ExportedEvent]

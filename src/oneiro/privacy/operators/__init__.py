@@ -1,0 +1,1 @@
+"""Dreamers as operators see them; every look is noted."""
