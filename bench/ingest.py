@@ -45,7 +45,7 @@ from oneiro.settings import Settings
 
 SECRET = "a secret of the bench, at least thirty-two bytes long"
 CONVERSATIONS = 100
-LINE = "A heron stood in the hall and folded the lake into envelopes, one for each of my cousins; I was not afraid."
+LINE = "A heron stood in the hall and folded the lake into paper boats, and my cousins watched; I was not afraid of it."
 ONEIRO_PORT, BARE_PORT = 8471, 8472
 
 

@@ -35,6 +35,7 @@ from oneiro.monitoring.middleware import Measured
 from oneiro.parts import Parts, Surroundings, make_parts, utc_now
 from oneiro.privacy import routes as privacy_routes
 from oneiro.relay import routes as relay_routes
+from oneiro.safety.crisis import assess
 from oneiro.settings import Settings
 from oneiro.web import help_lines
 from oneiro.web.pages import PLATFORM, create_pages
@@ -45,6 +46,7 @@ from oneiro.webhooks.inbox import service as inbox
 __all__ = ["Surroundings", "create_app", "is_loopback", "local_dreamer", "utc_now"]
 
 ROUTERS = (
+    conversation_routes.lines,  # First, because it is asked most by far and each router takes its time to say no.
     interpreter_routes.router,
     interpreter_routes.schema_router,
     publishing_routes.router,
@@ -87,6 +89,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            # The gate reads its rules now, and not while the first dreamer waits.
+            await asyncio.to_thread(assess, "")
             await stack.enter_async_context(parts.open())
             await stack.enter_async_context(listening(parts))
             if worker:
@@ -107,6 +111,7 @@ def create_app(
     )
     for part in fields(Parts):
         setattr(app.state, part.name, getattr(parts, part.name))
+    app.state.tokens = http.RememberedTokens(parts.tokens)
     app.state.stopping = asyncio.Event()
     _install(app, parts, routers)
     return app

@@ -3,8 +3,10 @@
 import asyncio
 import base64
 import binascii
+import time
 import traceback
-from collections.abc import Collection, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
@@ -21,7 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from oneiro.auth import Identity
+from oneiro.auth import Identity, Tokens
 from oneiro.errors import NotFound, OneiroError, SecurityError, TooLarge, Unauthenticated, ValidationError
 
 log = structlog.get_logger()
@@ -75,7 +77,8 @@ def install_problems(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         # What was sent is not repeated: it may be a dream.
-        found = [{"field": _field(item["loc"]), "message": item["msg"]} for item in error.errors()]
+        said = [(_field(item["loc"]), item["msg"].removeprefix("Value error, ")) for item in error.errors()]
+        found = [{"field": field, "message": message} for field, message in said]
         listed = "; ".join(f"{item['field']}: {item['message']}" for item in found[:3])
         return problem(ValidationError(f"The request is not valid. {listed}", errors=found))
 
@@ -127,6 +130,38 @@ class Faults:
 
 def _field(location: Sequence[str | int]) -> str:
     return ".".join(str(part) for part in location if part not in {"body", "query", "path", "header"}) or "body"
+
+
+class RememberedTokens:
+    """Checks of tokens, remembered for a short while: a client sends the same one with every request.
+
+    A token that has expired is checked again and refused; a key that was taken out of the set is followed after
+    `seconds` at the latest. At most `most` are held; refusals are not.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        *,
+        seconds: float = 30.0,
+        most: int = 2000,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._tokens, self._seconds, self._most, self._clock = tokens, seconds, most, clock
+        self._known: OrderedDict[str, tuple[float, Identity]] = OrderedDict()
+
+    async def verify(self, token: str) -> Identity:
+        """The caller of a valid token; raises `Unauthenticated` with what is wrong."""
+        now = self._clock()
+        until, known = self._known.get(token, (now, None))
+        if known is not None and now < until:
+            return known
+        caller = await self._tokens.verify(token)
+        self._known[token] = min(now + self._seconds, caller.expires_at.timestamp()), caller
+        self._known.move_to_end(token)
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+        return caller
 
 
 _bearer = HTTPBearer(auto_error=False, description="A Supabase-style JWT.")

@@ -253,7 +253,7 @@ async def test_a_finding_outlives_a_database_that_is_away(
 
     assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
     assert (refused.json()["retryable"], refused.headers["retry-after"]) == (True, "2")
-    assert "oneiro_safety_total{" not in counted
+    assert 'oneiro_safety_total{tier="active_danger"} 1.0' not in counted
     assert (answer.json()["stored"], again.json()["duplicates"]) == (2, 2)
     assert answer.json()["safety"] == again.json()["safety"]
     events = await look("SELECT event_type FROM system_events WHERE event_type LIKE 'safety.%%'")

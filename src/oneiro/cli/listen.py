@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -123,6 +124,9 @@ async def listening(
     if task.done():
         await task
         raise SetupError("the server did not start; see the lines above")
+    # What was made so far stays: the collector need not look through it again and again while requests wait.
+    gc.collect()
+    gc.freeze()
     host, port = sock.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     try:

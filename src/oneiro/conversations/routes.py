@@ -1,6 +1,6 @@
 """`/v1/conversations`."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, status
@@ -20,23 +20,16 @@ from oneiro.conversations.models import (
 from oneiro.conversations.resume import Resumes
 from oneiro.conversations.service import Conversations
 from oneiro.conversations.start import Starts
-from oneiro.http import Caller, ListOf, Paged, accepting
+from oneiro.http import Caller, ListOf, Paged, accepting, part
 from oneiro.idempotency.service import IdempotencyKey, once
 
 router = APIRouter(prefix="/conversations", tags=["conversations"])
+lines = APIRouter(prefix="/conversations", tags=["conversations"])
 
-
-def _part(name: str) -> Any:
-    def part(request: Request) -> Any:
-        return getattr(request.app.state, name)
-
-    return Depends(part)
-
-
-Starting = Annotated[Starts, _part("starts")]
-Resuming = Annotated[Resumes, _part("resumes")]
-Reporting = Annotated[Ingest, _part("ingest")]
-Service = Annotated[Conversations, _part("conversations")]
+Starting = Annotated[Starts, part("starts")]
+Resuming = Annotated[Resumes, part("resumes")]
+Reporting = Annotated[Ingest, part("ingest")]
+Service = Annotated[Conversations, part("conversations")]
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, dependencies=[Depends(accepting)])
@@ -81,7 +74,7 @@ async def note_connected(
     return await conversations.connected(caller, conversation_id, connected.elevenlabs_conversation_id)
 
 
-@router.post("/{conversation_id}/messages", status_code=status.HTTP_202_ACCEPTED)
+@lines.post("/{conversation_id}/messages", status_code=status.HTTP_202_ACCEPTED)
 async def report_messages(caller: Caller, ingest: Reporting, conversation_id: UUID, new: NewMessages) -> Stored:
     """Report lines of the transcript (direct transport); the answer holds the safety card, if one is due."""
     return await ingest.report(caller, conversation_id, new.messages)

@@ -3,22 +3,17 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, status
+from fastapi import APIRouter, status
 
 from oneiro.dreams.models import Dream, DreamChange, NewDream
 from oneiro.dreams.service import Dreams
-from oneiro.http import Caller, ListOf, Paged
+from oneiro.http import Caller, ListOf, Paged, part
 from oneiro.idempotency.service import IdempotencyKey, once
 
 router = APIRouter(prefix="/dreams", tags=["dreams"])
 
 
-def _service(request: Request) -> Dreams:
-    service: Dreams = request.app.state.dreams
-    return service
-
-
-Service = Annotated[Dreams, Depends(_service)]
+Service = Annotated[Dreams, part("dreams")]
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)

@@ -11,28 +11,20 @@ from oneiro.errors import ValidationError
 from oneiro.events.models import ConsumerState, EventItem, Filter, ParkedEvent
 from oneiro.events.service import Events
 from oneiro.events.stream import Streams
-from oneiro.http import Caller, ListOf, Operator
+from oneiro.http import Caller, ListOf, Operator, part
 
 router = APIRouter(tags=["events"])
 
 MAX_POSITION = 2**63 - 1
 STREAM = "text/event-stream"
 
-
-def _part(name: str) -> Any:
-    def part(request: Request) -> Any:
-        return getattr(request.app.state, name)
-
-    return Depends(part)
-
-
-Streaming = Annotated[Streams, _part("streams")]
-Service = Annotated[Events, _part("events")]
+Streaming = Annotated[Streams, part("streams")]
+Service = Annotated[Events, part("events")]
 Limit = Annotated[int, Query(ge=1, le=100, description="Items on a page.")]
 Place = Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")]
 
 
-def _last_event_id(
+async def _last_event_id(
     last_event_id: Annotated[
         str | None, Header(max_length=40, description="Position of the last event that was received.")
     ] = None,
@@ -58,7 +50,7 @@ class _Asked(NamedTuple):
     cursor: str | None
 
 
-def _asked(
+async def _asked(
     types: Annotated[
         list[str] | None, Query(alias="type", max_length=50, description="Only these; repeatable.")
     ] = None,

@@ -3,9 +3,9 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, status
+from fastapi import APIRouter, Query, status
 
-from oneiro.http import ListOf, Operator, Paged
+from oneiro.http import ListOf, Operator, Paged, part
 from oneiro.webhooks.endpoints.models import (
     Delivery,
     DeliveryState,
@@ -22,12 +22,7 @@ from oneiro.webhooks.endpoints.service import Webhooks
 router = APIRouter(prefix="/admin/webhooks", tags=["operators: webhooks"])
 
 
-def _service(request: Request) -> Webhooks:
-    service: Webhooks = request.app.state.webhooks
-    return service
-
-
-Service = Annotated[Webhooks, Depends(_service)]
+Service = Annotated[Webhooks, part("webhooks")]
 
 
 @router.get("")

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel
 
-from oneiro.http import body_of
+from oneiro.http import body_of, part
 from oneiro.webhooks.inbox.service import PATH, READ_SECONDS, Inbox
 
 router = APIRouter(tags=["platform"])
@@ -17,12 +17,7 @@ class Received(BaseModel):
     new: bool
 
 
-def _service(request: Request) -> Inbox:
-    service: Inbox = request.app.state.inbox
-    return service
-
-
-Service = Annotated[Inbox, Depends(_service)]
+Service = Annotated[Inbox, part("inbox")]
 
 
 @router.post(PATH)
