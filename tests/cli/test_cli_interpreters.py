@@ -85,14 +85,81 @@ async def test_a_file_is_applied_once_changed_rolled_back_and_taken_up_again(do:
     assert "prompts.system/manner.template" in changed.stdout
     assert "+You are courteous and a little old-fashioned, never solemn. Leave long pauses." in changed.stdout
     assert (await do("apply", str(file), "--note", "slower")).stdout == "sigmund: release 2 is active\n"
-    assert (await do("rollback", "sigmund")).stdout == "sigmund: release 1 is active\n"
+    assert (await do("rollback", "sigmund")).stdout == "sigmund: release 1 is active instead of release 2\n"
     assert (await do("apply", str(file))).stdout == "sigmund: release 2 is active again\n"
 
     listed = (await do("releases", "sigmund")).stdout
     assert "slower" in listed
     assert (await do("retire", "sigmund")).returncode == 0
     assert "retired" in (await do("list")).stdout
-    assert (await do("rollback", "sigmund")).stdout == "sigmund: release 2 is active\n"
+    assert (await do("rollback", "sigmund")).stdout == "sigmund: release 2 is active again\n"
+
+
+async def test_several_rollbacks_go_further_back_and_never_to_what_was_rolled_back_from(do: Do, file: Path) -> None:
+    for pauses in ("Leave pauses.", "Leave long pauses.", "Leave very long pauses."):
+        file.write_text(SIGMUND.replace("Leave pauses.", pauses), encoding="utf-8")
+        assert (await do("apply", str(file))).returncode == 0
+
+    assert "release 2 is active instead of release 3" in (await do("rollback", "sigmund")).stdout
+    file.write_text(SIGMUND.replace("Leave pauses.", "Leave no pauses."), encoding="utf-8")
+    assert (await do("apply", str(file))).stdout == "sigmund: release 4 is active\n"
+    assert "release 2 is active instead of release 4" in (await do("rollback", "sigmund")).stdout
+    assert "release 1 is active instead of release 2" in (await do("rollback", "sigmund")).stdout
+    end = await do("rollback", "sigmund")
+    assert (end.returncode, end.stdout) == (1, "")
+    assert end.stderr == "sigmund: no other release was in charge before; name one with --to\n"
+    assert "release 3 is active instead of release 1" in (await do("rollback", "sigmund", "--to", "3")).stdout
+
+
+async def test_what_differs_from_nothing_is_written_as_in_a_file(do: Do, file: Path) -> None:
+    shown = await do("diff", str(file))
+    assert shown.returncode == 1
+    assert shown.stdout.startswith(f"sigmund: not known yet → {file}\n  id\n      + sigmund\n")
+    assert "  voice\n      + voice_id: null\n" in shown.stdout
+    assert "      +   greeting: courteous_welcome\n" in shown.stdout
+
+
+async def test_a_retired_interpreter_differs_though_its_words_do_not(do: Do, tmp_path: Path) -> None:
+    path = tmp_path / "carl.yaml"
+    assert (await do("export", "carl", "-o", str(path))).returncode == 0
+    assert (await do("diff", str(path))).returncode == 0
+    assert (await do("retire", "carl")).stdout == "carl: retired\n"
+    shown = await do("diff", str(path))
+    assert (shown.returncode, shown.stdout) == (1, f"carl: {path} is as release 1, which is not active\n")
+
+
+async def test_what_is_shown_tells_where_rolling_back_leads(do: Do, file: Path) -> None:
+    shown = (await do("show", "carl")).stdout
+    assert "no agent is on the platform yet" in shown
+    assert "rollback" not in shown
+    for text in (SIGMUND, SIGMUND.replace("Leave pauses.", "Leave long pauses.")):
+        file.write_text(text, encoding="utf-8")
+        await do("apply", str(file))
+    assert "release 2, newest 2," in (shown := (await do("show", "sigmund")).stdout)
+    assert "rollback leads to release 1\n" in shown
+
+
+async def test_a_place_that_cannot_be_written_to_is_told_in_one_line(do: Do, tmp_path: Path) -> None:
+    run = await do("export", "carl", "-o", str(tmp_path / "nowhere" / "carl.yaml"))
+    assert (run.returncode, run.stderr) == (1, f"{tmp_path / 'nowhere' / 'carl.yaml'}: No such file or directory\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("show", "a\x01b"),
+        ("export", "carl/releases/1"),
+        ("releases", "../experiments"),
+        ("preview", "missing.yaml"),
+        ("rollback", "Carl"),
+        ("retire", ""),
+    ],
+)
+def test_what_can_be_no_id_is_refused_before_anything_is_asked(oneiro: Run, command: str, name: str) -> None:
+    run = oneiro("interpreters", command, "--", name)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "Traceback" not in run.stderr
+    assert "id" in run.stderr
 
 
 async def test_what_is_exported_is_what_would_be_applied(do: Do, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from oneiro.interpreters import documents
+from oneiro.interpreters import documents, yaml_text
 
 
 def lines(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
@@ -32,4 +32,6 @@ def _text(value: Any) -> list[str]:
         return value.splitlines() or [""]
     if isinstance(value, dict) and "template" in value:
         return str(value["template"]).splitlines()
+    if isinstance(value, dict):
+        return yaml_text.dump(value).splitlines()
     return [json.dumps(value, ensure_ascii=False)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from oneiro.cli import differences
 from oneiro.cli.operator_api import TOKEN_VARIABLE, OperatorApi, Refused, operator_api
 from oneiro.errors import ValidationError
 from oneiro.interpreters import documents, files
-from oneiro.interpreters.models import InterpreterDocument
+from oneiro.interpreters.models import INTERPRETER_ID, InterpreterDocument
 from oneiro.logs import configure_logs
 
 app = typer.Typer(no_args_is_help=True, help="Interpreters as files: look, compare, apply, roll back, retire.")
@@ -25,7 +26,23 @@ SCHEMA = "interpreter.schema.json"
 Url = Annotated[str | None, typer.Option(help="An Oneiro to work on; default: the one of this machine.")]
 Token = Annotated[str | None, typer.Option(help="An operator's token at that address.", envvar=TOKEN_VARIABLE)]
 DataDir = Annotated[Path | None, typer.Option(help="Where this machine's database is kept.")]
-Id = Annotated[str, typer.Argument(help="The interpreter, for example carl.")]
+
+
+def _id(value: str) -> str:
+    if not re.fullmatch(INTERPRETER_ID, value):
+        raise typer.BadParameter(f"{value!r} is no interpreter's id, which is like carl")
+    return value
+
+
+def _file_or_id(value: str) -> str:
+    if Path(value).is_file():
+        return value
+    if not re.fullmatch(INTERPRETER_ID, value):
+        raise typer.BadParameter(f"{value!r} is neither a file that is there nor an interpreter's id")
+    return value
+
+
+Id = Annotated[str, typer.Argument(help="The interpreter, for example carl.", callback=_id)]
 Files = Annotated[list[Path], typer.Argument(help="YAML files.", exists=True, dir_okay=False, readable=True)]
 
 
@@ -52,10 +69,17 @@ def show(interpreter: Id, url: Url = None, token: Token = None, data_dir: DataDi
         one = await api.call("GET", f"/interpreters/{interpreter}")
         typer.echo(f"{one['name']} ({one['id']}), {one['full_name']}\n{one['description']}")
         release = f"release {one['release']}" if one["active"] else "not active"
-        typer.echo(f"{release}, newest {one['newest']}, sha256 {one['content_hash']}\n")
+        typer.echo(f"{release}, newest {one['newest']}, sha256 {one['content_hash']}")
+        if one["previous"]:
+            typer.echo(f"rollback leads to release {one['previous']}")
+        if not one["agents"]:
+            typer.echo("no agent is on the platform yet: the first start makes one")
+            return True
+        typer.echo()
         table = _table("agent", "release", "language", "model", "state", "drift")
         for agent in one["agents"]:
-            state = agent["state"] if agent["leaves_at"] is None else f"leaves {agent['leaves_at'][:16]}"
+            leaves = agent["leaves_at"] and agent["leaves_at"][:16].replace("T", " ")
+            state = f"leaves {leaves} UTC" if leaves else agent["state"]
             named = agent["agent_id"] or agent["error_code"] or "is being made"
             _row(table, named, agent["release"], agent["language"], agent["model"], state, ", ".join(agent["drift"]))
         _print(table)
@@ -81,7 +105,11 @@ def export(
         if output is None:
             sys.stdout.write(text)
         else:
-            output.write_text(text, encoding="utf-8")
+            try:
+                output.write_text(text, encoding="utf-8")
+            except OSError as error:
+                _complain(f"{output}: {error.strerror}")
+                return False
         return True
 
     _run(work, url, token, data_dir)
@@ -127,7 +155,7 @@ def apply(
 
 @app.command()
 def preview(
-    what: Annotated[str, typer.Argument(help="A YAML file, or the id of an interpreter.")],
+    what: Annotated[str, typer.Argument(help="A YAML file, or the id of an interpreter.", callback=_file_or_id)],
     name: Annotated[str | None, typer.Option(help="The dreamer's name.")] = None,
     dream: Annotated[Path | None, typer.Option(help="A file with a dream.", exists=True, dir_okay=False)] = None,
     title: Annotated[str | None, typer.Option(help="The dream's title.")] = None,
@@ -160,7 +188,7 @@ def releases(interpreter: Id, url: Url = None, token: Token = None, data_dir: Da
     """List the releases of an interpreter, the newest first."""
 
     async def work(api: OperatorApi) -> bool:
-        table = _table("release", "state", "created", "by", "sha256", "note")
+        table = _table("release", "state", "created (UTC)", "by", "sha256", "note")
         for one in await api.pages(f"/interpreters/{interpreter}/releases"):
             state = "active" if one["active"] else "was active" if one["activated_at"] else ""
             created = one["created_at"][:16].replace("T", " ")
@@ -203,11 +231,13 @@ def rollback(
 
 @app.command()
 def retire(interpreter: Id, url: Url = None, token: Token = None, data_dir: DataDir = None) -> None:
-    """Take an interpreter out of service; `rollback` brings it back."""
+    """Take an interpreter out of service and stop its experiment; `rollback` brings it back, not the experiment."""
 
     async def work(api: OperatorApi) -> bool:
+        known = await api.call("GET", f"/interpreters/{interpreter}")
         await api.call("POST", f"/interpreters/{interpreter}/retire")
-        typer.echo(f"{interpreter}: retired")
+        stopped = f"; its experiment {known['running_experiment']} was stopped" if known["running_experiment"] else ""
+        typer.echo(f"{interpreter}: retired{stopped}")
         return True
 
     _run(work, url, token, data_dir)
@@ -265,10 +295,17 @@ async def _differs(api: OperatorApi, path: Path, document: InterpreterDocument) 
     before = known["document"] if known else {}
     found = list(differences.lines(before, document.data()))
     if found:
-        present = f"release {known['release'] or known['newest']}" if known else "nothing"
-        typer.echo(f"{document.id}: {present} → {path}")
+        typer.echo(f"{document.id}: {_present(known)} → {path}")
         typer.echo("\n".join(f"  {line}" for line in found))
+    elif known and not known["active"]:
+        typer.echo(f"{document.id}: {path} is as {_present(known)}")
     return bool(found) or known is None or not known["active"]
+
+
+def _present(known: dict[str, Any] | None) -> str:
+    if known is None:
+        return "not known yet"
+    return f"release {known['release']}" if known["release"] else f"release {known['newest']}, which is not active"
 
 
 async def _applied(api: OperatorApi, document: InterpreterDocument, note: str, *, activate: bool, dry_run: bool) -> str:

@@ -63,7 +63,7 @@ A template may print values (`{{ interpreter.full_name }}`), choose (`{% if … 
 loop over a list of the release (`{% for trait in interpreter.personality.traits %}`). Lists print joined with ", ",
 objects as JSON, nothing as nothing. Calls, arithmetic, assignments and other tags are refused. So is a template of
 more than <bytes> bytes (<expanded> with its includes), one that would take more than <cost> steps, and one that
-renders to more than <output> bytes. Filters: <filters>.
+renders to more than <output> bytes, also when it repeats a dream that is as long as it may be. Filters: <filters>.
 
 A value is never read as a template, and doubled braces in values are parted by a space.
 

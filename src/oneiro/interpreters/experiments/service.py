@@ -230,8 +230,7 @@ async def _tell(conn: Connection, event: EventType, experiment: Experiment, prom
 def _in_service(experiment: Experiment, default: Release | None) -> Release:
     if default is None:
         raise Conflict(
-            f"{experiment.interpreter_id} is not in service, so nobody would take part; activate one of its releases "
-            "first.",
+            f"{experiment.interpreter_id} is not in service; activate one of its releases first.",
             code="interpreter_not_active",
         )
     return default
