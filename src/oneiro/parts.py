@@ -48,7 +48,7 @@ from oneiro.platform.held import ElevenLabsStock
 from oneiro.privacy.erasure.service import Erasure
 from oneiro.privacy.export.service import Exports
 from oneiro.privacy.operators.service import DreamersForOperators
-from oneiro.relay.service import Relay
+from oneiro.relay.service import Figures, Relay
 from oneiro.settings import Settings
 from oneiro.webhooks.delivery.guard import connections
 from oneiro.webhooks.delivery.service import Deliverer
@@ -185,7 +185,7 @@ def make_parts(
     publishing = Publishing(db, agents, languages=settings.languages, models=settings.models, clock=clock)
     stand_in = _stand_in(around.stand_in, settings, clock) if around.stand_in else None
     addresses = Addresses(agents, platform, settings=settings, clock=clock, stand_in=stand_in, rest=breakers[0].rest)
-    wiring = Wiring(db, addresses, settings, around.simulated, clock)
+    wiring = Wiring(db, addresses, settings, around.simulated, clock, begun=metrics.start)
     overview = PlatformOverview(db, breakers, slots=settings.max_concurrent_calls, clock=clock)
     events = Events(db)
     return Parts(
@@ -215,13 +215,21 @@ def make_parts(
         conversations=conversations,
         sweeper=Sweeper(db, settings=settings, clock=clock),
         relay=Relay(
-            Relayed(db, settings=settings, owner=uuid4().hex, clock=clock),
+            Relayed(
+                db,
+                settings=settings,
+                owner=uuid4().hex,
+                clock=clock,
+                kept=metrics.messages,
+                flagged=metrics.safety,
+            ),
             platform,
             agents,
             clock=clock,
             breaker=breakers[0],
             stand_in=stand_in,
-            turn=metrics.turn,
+            tail=tail,
+            figures=Figures(turn=metrics.turn, frames=metrics.frames),
         ),
         stand_in=stand_in,
         events=events,

@@ -132,7 +132,7 @@ async def serve(settings: Settings, clock: Clock) -> AsyncIterator[Serve]:
 
         async def served(limits: Limits | None = None, **changed: object) -> Replica:
             app = create_app(settings.model_copy(update=changed), Surroundings(simulated=True), clock=clock)
-            app.state.relay._limits = limits or Limits(looking=0.05)
+            app.state.relay._limits = limits or Limits()
             listened = await stack.enter_async_context(listening(app, bind("127.0.0.1", 0, what="a test"), grace=5))
             return Replica(app, listened.url)
 

@@ -209,7 +209,7 @@ async def test_a_server_that_stops_asks_its_clients_to_resume(
 async def test_the_slot_of_an_open_call_is_renewed(
     serve: Callable[..., Awaitable[Any]], sign_in: Callable[..., Any], dial: Dial, look: Rows, until: Rows, limits: Any
 ) -> None:
-    replica = await serve(limits(looking=0.02, renewing=0.04))
+    replica = await serve(limits(renewing=0.04))
     started = await sign_in(replica).start()
     socket = await dial(started["signed_url"])
     await socket.open()

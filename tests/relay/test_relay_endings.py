@@ -81,7 +81,7 @@ async def test_the_platform_is_left_at_once_when_the_client_goes(staged: Staged,
 async def test_time_that_is_up_is_announced_with_the_interpreters_goodbye(
     staged: Staged, stage: Any, until: Rows, limits: Any
 ) -> None:
-    _, started, socket = await staged(limits(farewell=0.3, looking=0.05), max_call_seconds=1)
+    _, started, socket = await staged(limits(farewell=0.3), max_call_seconds=1)
     ending = (await socket.until("oneiro_ending"))["ending_event"]
     assert ending["reason"] == "duration"
     assert len(ending["words"]) > 10
@@ -113,7 +113,7 @@ async def test_the_minutes_of_the_day_bound_a_call(staged: Staged, stage: Any, d
 async def test_whoever_falls_asleep_is_wished_a_good_night(
     staged: Staged, stage: Any, until: Rows, limits: Any
 ) -> None:
-    _, started, socket = await staged(limits(silence_spoken=0.3, farewell=0.3, looking=0.05))
+    _, started, socket = await staged(limits(silence_spoken=0.3, farewell=0.3))
     assert (await socket.until("oneiro_ending"))["ending_event"]["reason"] == "silence"
     # The interpreter's own words are no sign that she is awake.
     await stage.answer("Good night.")
@@ -123,7 +123,7 @@ async def test_whoever_falls_asleep_is_wished_a_good_night(
 
 
 async def test_whoever_speaks_after_the_good_night_goes_on(staged: Staged, stage: Any, limits: Any) -> None:
-    _, _, socket = await staged(limits(silence_spoken=0.3, farewell=0.4, looking=0.05))
+    _, _, socket = await staged(limits(silence_spoken=0.3, farewell=0.4))
     await socket.until("oneiro_ending")
     await stage.hear("I am still here.")
     await socket.until("user_transcript")
@@ -132,7 +132,7 @@ async def test_whoever_speaks_after_the_good_night_goes_on(staged: Staged, stage
 
 
 async def test_a_client_that_does_not_read_is_let_go(staged: Staged, stage: Any, until: Rows, limits: Any) -> None:
-    _, started, socket = await staged(limits(writing=0.3, looking=0.05))
+    _, started, socket = await staged(limits(writing=0.3))
     socket.socket.transport.pause_reading()
     raw = '{"type":"audio","audio_event":{"audio_base_64":"' + "A" * 900_000 + '","event_id":1}}'
     sending = asyncio.create_task(_flood(stage, raw))

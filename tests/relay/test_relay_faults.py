@@ -135,7 +135,7 @@ async def _check(people: list[Sleeper], replica: Any, look: Rows) -> None:
 async def test_no_line_is_lost_and_every_conversation_ends_under_random_faults(
     serve: Serve, sign_in: Callable[..., Any], dial: Dial, look: Rows, engine_url: str, limits: Any
 ) -> None:
-    replica = await serve(limits(looking=0.1), max_concurrent_calls=100)
+    replica = await serve(max_concurrent_calls=100)
     people = await _run(replica, sign_in, dial, look, engine_url, sleepers=16, turns=4)
     await _check(people, replica, look)
     assert json.dumps([replica.frames("up", "user_message")]) != "[0]"
@@ -146,7 +146,7 @@ async def test_no_line_is_lost_and_every_conversation_ends_under_random_faults(
 async def test_fifty_conversations_under_faults_and_a_failing_database(
     serve: Serve, sign_in: Callable[..., Any], dial: Dial, look: Rows, engine_url: str, limits: Any, db_url: str
 ) -> None:
-    replica = await serve(limits(looking=0.1), max_concurrent_calls=100)
+    replica = await serve(max_concurrent_calls=100)
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND usename = %s"
 
     async def disturb() -> None:

@@ -94,7 +94,7 @@ async def test_danger_is_shown_although_the_database_is_held_up(
 
 
 async def test_words_that_cannot_be_stored_are_not_answered(staged: Staged, stage: Any, hold: Any, limits: Any) -> None:
-    _, started, socket = await staged(limits(keeping=0.2, looking=0.05), text_only=True)
+    _, started, socket = await staged(limits(keeping=0.2), text_only=True)
     async with hold(started["conversation_id"]):
         await socket.send(type="user_message", text="There was a lighthouse.")
         assert await socket.closed() == (1012, "please resume")

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 
 from oneiro.app import CALLS, ROUTERS, Surroundings, create_app, is_loopback
 from oneiro.cli.listen import bind, listening, run
+from oneiro.cli.stack import standing_in
 from oneiro.database.migrate import lacking
 from oneiro.database.pool import Database
 from oneiro.errors import SetupError
@@ -64,9 +66,11 @@ async def _serve(settings: Settings, *, relay: bool, worker: bool) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await look_at_database(settings)
     sock = bind(settings.host, settings.port, what="the API")
-    around = Surroundings(simulated=is_engine(settings.elevenlabs_base_url))
-    app = create_app(settings, around, worker=worker, routers=CALLS if relay else ROUTERS)
-    async with listening(app, sock, leaving=app.state.tail.close) as served:
+    async with AsyncExitStack() as stack:
+        stand_in = await stack.enter_async_context(standing_in(settings))
+        around = Surroundings(simulated=is_engine(settings.elevenlabs_base_url), stand_in=stand_in)
+        app = create_app(settings, around, worker=worker, routers=CALLS if relay else ROUTERS)
+        served = await stack.enter_async_context(listening(app, sock, leaving=app.state.tail.close))
         typer.echo(f"Oneiro listens on {served.url}")
         served.task.add_done_callback(lambda _ended: stop.set())
         await stop.wait()

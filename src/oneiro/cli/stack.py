@@ -20,6 +20,7 @@ from oneiro.database.pool import Database
 from oneiro.engine.app import running
 from oneiro.engine.settings import EngineSettings, LlmEndpoint
 from oneiro.errors import SetupError
+from oneiro.interpreters.agents.stand_in import EngineAddress
 from oneiro.interpreters.seed import load_seeds
 from oneiro.safety.cards import guardrail
 from oneiro.settings import Settings
@@ -68,7 +69,9 @@ async def local_stack(settings: Settings, *, port: int | None = None, speed: flo
         settings = _local(settings, server)
         if simulated:
             settings = await _with_engine(stack, settings, speed, api_port=sock.getsockname()[1])
-        app = create_app(settings, Surroundings(simulated=simulated, local=True))
+        # Where the platform is simulated, it is an engine of this process itself, and as near as a stand-in.
+        stand_in = None if simulated else await stack.enter_async_context(standing_in(settings))
+        app = create_app(settings, Surroundings(simulated=simulated, local=True, stand_in=stand_in))
         api = await stack.enter_async_context(listening(app, sock, leaving=app.state.tail.close))
         api.task.add_done_callback(lambda _ended: server.failed.set())
         server.publish(api_url=api.url, simulated=simulated)
@@ -145,6 +148,17 @@ async def _with_engine(stack: AsyncExitStack, settings: Settings, speed: float, 
             "elevenlabs_webhook_secret": SecretStr(secret),
         }
     )
+
+
+@asynccontextmanager
+async def standing_in(settings: Settings, *, speed: float = 1.0) -> AsyncIterator[EngineAddress | None]:
+    """An engine of this process for when the platform is away, if there is a language model to put behind it."""
+    if settings.llm_base_url is None:
+        yield None
+        return
+    key = secrets.token_urlsafe(32)
+    async with running(replace(engine_settings(settings, speed), api_keys=frozenset({key}))) as url:
+        yield EngineAddress(url, key)
 
 
 def engine_settings(settings: Settings, speed: float = 1.0) -> EngineSettings:

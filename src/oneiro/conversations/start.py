@@ -1,8 +1,9 @@
 """The start of a conversation: one transaction, then the platform, then one transaction."""
 
 import asyncio
+import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from oneiro.auth import Identity
@@ -70,20 +71,32 @@ class Starts:
         Raises `NotFound` (interpreter, dream), `SecurityError` (not hers to talk to), `ValidationError`, `TooMany`
         (`no_slot`, `daily_minutes`), `PlatformUnavailable` and `AgentCreationError`.
         """
-        async with self._db.as_service() as conn:
-            await dreamers.insert(conn, caller.dreamer())
-            earlier = await once.claim(conn)
-            if earlier is not None:
-                return Started.model_validate(earlier)
-            plan = await self._plan(conn, caller, request)
-            await self._open(conn, plan)
+        began, outcome, plan = time.perf_counter(), "ok", None
+        try:
+            async with self._db.as_service() as conn:
+                await dreamers.insert(conn, caller.dreamer())
+                earlier = await once.claim(conn)
+                if earlier is not None:
+                    return Started.model_validate(earlier)
+                plan = await self._plan(conn, caller, request)
+                await self._open(conn, plan)
+            return await self._started(plan, once, at)
+        except BaseException as error:
+            outcome = _code(error)
+            raise
+        finally:
+            # Without a plan the interpreter is whatever somebody wrote, and no name for a series of figures.
+            if plan is not None:
+                self._wiring.begun(plan.release.interpreter_id, outcome, time.perf_counter() - began)
+
+    async def _started(self, plan: _Plan, once: Once, at: str) -> Started:
         try:
             address = await self._wiring.addresses.of(self._wish(plan, at))
             async with self._db.as_service() as conn:
                 return await self._activate(conn, plan, once, address)
         except BaseException as error:
             # Also when this process is stopping: the row says why, and a second cancellation does not undo that.
-            await asyncio.shield(self._fail(plan, once, error))
+            await asyncio.shield(self._fail(plan, once, _code(error)))
             raise
 
     def _wish(self, plan: _Plan, at: str) -> Wish:
@@ -132,7 +145,7 @@ class Starts:
     def _within_budget(self, dreamer: Dreamer) -> None:
         budget, now = self._settings.daily_minutes_per_dreamer, self._clock().astimezone(UTC)
         if budget is not None and dreamer.minutes_today >= budget:
-            midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
+            midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), UTC)
             raise TooMany(
                 f"Today's {budget} minutes are used up. They begin anew at midnight UTC.",
                 code="daily_minutes",
@@ -224,7 +237,7 @@ class Starts:
             }
             await record(conn, plan.conversation_id, plan.dreamer.user_id, "conversation.started", data)
         await record(conn, plan.conversation_id, plan.dreamer.user_id, "disclosure.given", {"disclosure": told.id})
-        started = self._started(plan, address, values, told)
+        started = self._answer(plan, address, values, told)
         await once.keep(conn, started.model_dump(mode="json"))
         return started
 
@@ -239,7 +252,7 @@ class Starts:
         )
         return with_opening(plan.release.document, "follow_up" if plan.memory else "greeting", values)
 
-    def _started(self, plan: _Plan, address: Address, values: dict[str, str], told: Disclosure) -> Started:
+    def _answer(self, plan: _Plan, address: Address, values: dict[str, str], told: Disclosure) -> Started:
         known = Known(
             conversation_id=plan.conversation_id,
             status="active" if plan.transport == "direct" else "initializing",
@@ -251,10 +264,7 @@ class Starts:
         )
         return self._wiring.started(known, address, values, told)
 
-    async def _fail(self, plan: _Plan, once: Once, error: BaseException) -> None:
-        code = error.code if isinstance(error, OneiroError) else "internal_error"
-        if isinstance(error, asyncio.CancelledError):
-            code = "cancelled"
+    async def _fail(self, plan: _Plan, once: Once, code: str) -> None:
         async with self._db.as_service() as conn:
             held = await store.lock(conn, plan.dreamer.user_id, plan.conversation_id)
             if held is not None and held.state == "initializing":
@@ -262,6 +272,12 @@ class Starts:
                 await release(conn, plan.conversation_id)
                 await record(conn, plan.conversation_id, plan.dreamer.user_id, "conversation.failed", {"code": code})
                 await once.release(conn)
+
+
+def _code(error: BaseException) -> str:
+    if isinstance(error, OneiroError):
+        return error.code
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else "internal_error"
 
 
 def _invalid(field: str, message: str) -> ValidationError:

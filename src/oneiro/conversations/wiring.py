@@ -32,13 +32,18 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """The parts that `Starts` and `Resumes` work with; `simulated`: the platform is an engine."""
+    """The parts that `Starts` and `Resumes` work with.
+
+    simulated: the platform is an engine. begun: told of each start whose interpreter is known: who it is, `ok` or the
+    error's code, and its seconds.
+    """
 
     db: Database
     addresses: Addresses
     settings: Settings
     simulated: bool
     clock: Callable[[], datetime]
+    begun: Callable[[str, str, float], None] = lambda _interpreter, _outcome, _seconds: None
 
     def disclosed(self, release: Release, language: str) -> Disclosure:
         """What a dreamer is told before she speaks."""

@@ -17,8 +17,8 @@ class Limits:
     opening: for the client's first frame. dialling: for the platform's socket and its metadata. writing: for a side
     that does not read. silence_spoken, silence_written: before the good night, in speech and in writing (below the
     platform's own ten minutes). farewell: between the last words and the end. renewing: between two renewals of the
-    slots. looking: between two looks at what others did with our conversations. settling: for what is still to be
-    written when a call is over. keeping: for a typed message to be stored before it is passed on.
+    slots, with a look at what others did that the tail may have missed. settling: for what is still to be written when
+    a call is over. keeping: for a typed message to be stored before it is passed on.
     """
 
     opening: float = 5.0
@@ -28,6 +28,5 @@ class Limits:
     silence_written: float = 540.0
     farewell: float = 30.0
     renewing: float = 10.0
-    looking: float = 2.0
     settling: float = 30.0
     keeping: float = 10.0

@@ -1,11 +1,10 @@
 """The relay of one process: opens calls, keeps them alive, and lets each come to its end."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -18,6 +17,8 @@ from oneiro.conversations.address import reach
 from oneiro.conversations.relayed.models import Admission, Fault
 from oneiro.conversations.relayed.service import Relayed
 from oneiro.errors import OneiroError, PlatformUnavailable, SecurityError, TooMany
+from oneiro.events.models import Filter
+from oneiro.events.tail import Lagged, Tail
 from oneiro.interpreters.agents.service import Agents
 from oneiro.interpreters.agents.stand_in import StandIn
 from oneiro.platform.errors import PlatformRefused
@@ -30,8 +31,24 @@ from oneiro.relay.limits import SUBPROTOCOL, Limits
 from oneiro.tracing import continued, traced
 
 CLOSING_TRIES: Final = 10
+DONE: Final = Filter(
+    types=frozenset(f"conversation.{what}" for what in ("ended", "timed_out", "failed", "deleted", "paused", "resumed"))
+    | {"dreamer.erased"}
+)
+"""What others do to a conversation that ends its call here."""
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Who is told of measurements.
+
+    turn: interpreter and seconds of a reply; frames: direction, kind and how many since the last time.
+    """
+
+    turn: Callable[[str, float], None] = lambda _interpreter, _seconds: None
+    frames: Callable[[str, str, int], None] = lambda _direction, _kind, _count: None
 
 
 class Relay:
@@ -46,15 +63,17 @@ class Relay:
         clock: Callable[[], datetime],
         breaker: CircuitBreaker | None = None,
         stand_in: StandIn | None = None,
-        limits: Limits | None = None,
-        turn: Callable[[str, float], None] = lambda _interpreter, _seconds: None,
+        tail: Tail | None = None,
+        figures: Figures | None = None,
     ) -> None:
         self._relayed, self._platform, self._agents = relayed, platform, agents
         self._breaker = breaker or CircuitBreaker("sockets")
         self._stand_in = stand_in
         self._clock = clock
-        self._limits = limits or Limits()
-        self.watch = Watch(Counter(), turn)
+        self._limits = Limits()
+        self._tail = tail
+        self._figures, self._told = figures or Figures(), Counter[tuple[str, str]]()
+        self.watch = Watch(Counter(), self._figures.turn)
         self._calls: dict[tuple[UUID, int], Call] = {}
         self._empty = asyncio.Event()
         self._empty.set()
@@ -69,15 +88,16 @@ class Relay:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Renew slots and watch what others do; at the end wait for what calls have still to write."""
-        heart = asyncio.create_task(self._beat(), name="relay heartbeat")
+        tasks = [asyncio.create_task(work(), name=f"relay {work.__name__}") for work in (self._beat, self._follow)]
         try:
             yield
         finally:
             for call in list(self._calls.values()):
                 call.stop(DRAINED)
             await self._emptied(self._limits.settling + self._limits.writing)
-            heart.cancel()
-            await asyncio.gather(heart, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def drain(self, seconds: float, interrupt: Callable[[list[UUID]], Awaitable[object]]) -> None:
         """Take no further calls, let the open ones go on so long, then ask their clients to resume elsewhere.
@@ -241,6 +261,7 @@ class Relay:
             log.error("relay.lines_left", conversation_id=str(call.admission.conversation_id))
         writer.cancel()
         await self._note_end(call.admission, ending)
+        self._count()
         del self._calls[call.admission.key]
         if not self._calls:
             self._empty.set()
@@ -257,22 +278,48 @@ class Relay:
                 return
 
     async def _beat(self) -> None:
-        renewed = time.monotonic()
+        """Renew the slots, and look at the truth now and then: whoever follows a tail may miss something."""
         while True:
-            await asyncio.sleep(self._limits.looking)
-            keys = list(self._calls)
-            if not keys:
+            await asyncio.sleep(self._limits.renewing)
+            self._count()
+            if not self._calls:
                 continue
+            await self._look(list(self._calls))
             try:
-                for found in await self._relayed.elsewhere(keys):
-                    call = self._calls.get((found.conversation_id, found.session))
-                    if call is not None:
-                        call.stop(ENDED_ELSEWHERE if found.ended else CONTINUED_ELSEWHERE)
-                if time.monotonic() - renewed >= self._limits.renewing:
-                    renewed = time.monotonic()
-                    await self._relayed.renew([conversation_id for conversation_id, _ in self._calls])
+                await self._relayed.renew([conversation_id for conversation_id, _ in self._calls])
             except OneiroError as error:
-                log.warning("relay.look_failed", error=error.code)
+                log.warning("relay.not_renewed", error=error.code)
+
+    async def _follow(self) -> None:
+        """Hear of what is done elsewhere to conversations of ours, until the tail is closed."""
+        while self._tail is not None:
+            with self._tail.subscribe(DONE) as done:
+                try:
+                    async for event in done:
+                        await self._look([key for key in self._calls if event.conversation_id in {None, key[0]}])
+                except Lagged:
+                    await self._look(list(self._calls))
+                else:
+                    return
+
+    async def _look(self, keys: list[tuple[UUID, int]]) -> None:
+        """Stop those of these calls that are over by what others did."""
+        if not keys:
+            return
+        try:
+            for found in await self._relayed.elsewhere(keys):
+                call = self._calls.get((found.conversation_id, found.session))
+                if call is not None:
+                    call.stop(ENDED_ELSEWHERE if found.ended else CONTINUED_ELSEWHERE)
+        except OneiroError as error:
+            log.warning("relay.look_failed", error=error.code)
+
+    def _count(self) -> None:
+        """Tell the frames since the last time: a look-up for each of them would cost more than passing it on."""
+        for (direction, kind), count in self.watch.frames.items():
+            if new := count - self._told[direction, kind]:
+                self._told[direction, kind] = count
+                self._figures.frames(direction, kind, new)
 
 
 def _close_code(error: OneiroError) -> int:
