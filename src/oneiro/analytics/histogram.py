@@ -1,15 +1,15 @@
 """Histograms with fixed buckets, so that those of hours and releases add up and still give percentiles.
 
-A bucket is a quarter of an octave: its upper edge is 2 ** (1/4), about 1.19 times its lower one. The value that an
+A bucket is an eighth of an octave: its upper edge is 2 ** (1/8), about 1.09 times its lower one. The value that an
 exact nearest-rank percentile would name lies in the bucket that we name a point of, so that what is shown is never
-more than 19 % away from it, in either direction.
+more than 9.1 % away from it, in either direction.
 """
 
 import math
 from collections.abc import Mapping
 from typing import Final
 
-PER_OCTAVE: Final = 4
+PER_OCTAVE: Final = 8
 ERROR: Final = 2 ** (1 / PER_OCTAVE) - 1
 """The largest relative error of a percentile."""
 LAST: Final = 30 * PER_OCTAVE

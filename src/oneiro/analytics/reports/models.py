@@ -10,7 +10,7 @@ from oneiro.interpreters.overview.models import BreakerView, Slots
 
 
 class Spread(BaseModel):
-    """A distribution; percentiles are at most 19 % off, the mean is exact. Null where nothing was measured."""
+    """A distribution; percentiles are at most 9 % off, the mean is exact. Null where nothing was measured."""
 
     count: int
     mean: float | None
