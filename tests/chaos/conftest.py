@@ -1,6 +1,6 @@
 """A whole Oneiro in processes of its own, on a database that is looked into afterwards."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -77,8 +77,14 @@ async def oneiro(home: Path, service_url: str) -> AsyncIterator[House]:
 
 
 @pytest.fixture
-def traffic() -> Traffic:
-    return Traffic()
+def traffic(record_property: Callable[[str, object], None]) -> Iterator[Traffic]:
+    """What all clients of the test see; its figures are in the report of `--junitxml`."""
+    seen = Traffic()
+    yield seen
+    record_property("acknowledged", seen.acknowledged.count)
+    record_property("known already", seen.duplicates)
+    record_property("broken connections", seen.broken)
+    record_property("answers", dict(seen.answers))
 
 
 SignIn = Callable[..., Awaitable[Dreamer]]

@@ -17,7 +17,7 @@ Look = Callable[..., Awaitable[list[dict[str, Any]]]]
 DRAIN = 3
 BOUND = DRAIN + 10
 """Seconds from the signal to the end: what may be settled and closed after the drain is over."""
-BY_ITSELF = {"ONEIRO_SWEEP_SECONDS": "1", "ONEIRO_PAUSE_SECONDS": "1", "ONEIRO_TRANSPORT": "relay"}
+BY_ITSELF = {"ONEIRO_SWEEP_SECONDS": "1", "ONEIRO_PAUSE_SECONDS": "4", "ONEIRO_TRANSPORT": "relay"}
 
 
 async def _status(look: Look, conversation_id: str) -> tuple[str, str | None]:
@@ -58,16 +58,17 @@ async def test_a_live_call_is_let_go_on_and_then_continues_elsewhere(
         assert time.monotonic() - began < DRAIN
         assert await one.closed() == 1012
         assert time.monotonic() - began >= DRAIN
+        going_on = asyncio.create_task(_goes_on(await _at(first, staying, sign_in), kept))
         assert await other.closed() == 1012
     assert await leaving.ended(within=BOUND) == 0
     assert time.monotonic() - began < BOUND
-    await _goes_on(await _at(first, staying, sign_in), kept)
+    await going_on
 
-    async def shut_down() -> bool:
-        return await _status(look, str(left["conversation_id"])) == ("completed", "system_shutdown")
+    async def final() -> bool:
+        wanted = {kept["conversation_id"]: "user_ended", left["conversation_id"]: "system_shutdown"}
+        return [await _status(look, each) for each in wanted] == [("completed", why) for why in wanted.values()]
 
-    await until("what nobody resumes is ended by the other replica", shut_down)
-    assert await _status(look, str(kept["conversation_id"])) == ("completed", "user_ended")
+    await until("who resumes ends it herself, and what nobody resumes is ended by the other replica", final)
     await settle(traffic.acknowledged)
 
 
