@@ -88,8 +88,7 @@ class House:
     async def everything(self) -> dict[str, str]:
         """All tables there are, each with all its rows as one text."""
         tables = await self.rows(
-            "SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables"
-            " WHERE schemaname IN ('public', 'oneiro')"
+            "SELECT schemaname || '.' || tablename AS name FROM pg_tables WHERE schemaname IN ('public', 'oneiro')"
         )
         found = {}
         for name in (row["name"] for row in tables):
@@ -171,15 +170,15 @@ async def say(sock: websockets.ClientConnection, words: str) -> None:
 async def live(
     client: httpx.AsyncClient, dial: Open, mark: str, *, end: bool = True
 ) -> tuple[str, websockets.ClientConnection]:
-    """A dreamer's life: a journal, a conversation by the relay with a grave line in it, a rating; her word everywhere."""
+    """A dreamer's life: journal, relayed conversation with a grave line in it, rating; her word is everywhere."""
     await client.patch("/me", json={"name": f"Ada {mark}", "consents": {"memory": True, "analytics": True}})
     content = f"A {mark} heron swam through my grandmother's staircase."
     written = await client.post(
-        "/dreams", json={"title": mark, "content": content, "symbols": [mark]}, headers={"Idempotency-Key": "one"}
+        "/dreams", json={"title": mark, "content": content, "symbols": [mark]}, headers={"Idempotency-Key": uuid4().hex}
     )
     asked = {"interpreter_id": "carl", "text_only": True, "dream_id": written.json()["id"]}
     answer = await client.post(
-        "/conversations", json=asked | {"metadata": {"note": mark}}, headers={"Idempotency-Key": "two"}
+        "/conversations", json=asked | {"metadata": {"note": mark}}, headers={"Idempotency-Key": uuid4().hex}
     )
     assert answer.status_code == 201, answer.text
     conversation_id = answer.json()["conversation_id"]

@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+from tests.privacy.conftest import House, Open, live
 
 from oneiro.privacy.export.models import Export
-from tests.privacy.conftest import House, Open, live
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "export.md"
 MARK, OTHER = "marzipan", "quicksilver"

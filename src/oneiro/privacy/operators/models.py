@@ -1,11 +1,14 @@
 """A dreamer as operators see her: never what she said or wrote."""
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from oneiro.dreamers.models import Consents
+
+InterpreterId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")]
 
 
 class DreamerItem(BaseModel):
@@ -36,6 +39,6 @@ class DreamerPermissions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    allowed_interpreters: list[str] | None = Field(
+    allowed_interpreters: list[InterpreterId] | None = Field(
         max_length=100, description="Interpreters that she may talk to; null: all active ones."
     )

@@ -37,7 +37,7 @@ class DreamersForOperators:
         """Say whom she may talk to; raises `ValidationError` for an interpreter that does not exist."""
         async with self._db.as_service() as conn:
             allowed = change.allowed_interpreters
-            if lacking := await store.unknown(conn, [name.replace("\0", "") for name in allowed or []]):
+            if lacking := await store.unknown(conn, allowed or []):
                 raise ValidationError(
                     "There are no such interpreters.",
                     errors=[{"field": "allowed_interpreters", "message": f"{len(lacking)} of these do not exist"}],

@@ -59,8 +59,8 @@ async def unknown(conn: Connection, interpreters: list[str]) -> list[str]:
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(
             """
-            SELECT name FROM unnest(%s::text[]) AS name
-            WHERE NOT EXISTS (SELECT FROM interpreter_configs WHERE id = name) ORDER BY name
+            SELECT given.id FROM unnest(%s::text[]) AS given (id)
+            WHERE NOT EXISTS (SELECT FROM interpreter_configs AS i WHERE i.id = given.id)
             """,
             (interpreters,),
         )
