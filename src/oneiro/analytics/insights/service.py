@@ -84,7 +84,8 @@ def _readable(one: Told) -> bool:
 def _named(one: Told) -> tuple[set[str], set[str], set[str]]:
     """Symbols, feelings and people by their names; lines that the crisis gate flagged are not mirrored to her."""
     text = "\n".join(part for part in one.texts if assess(part).rank < Tier.passive_ideation.rank)[:_MOST_CHARACTERS]
-    pictured = {sighting.symbol.id.replace("-", " ") for sighting in symbols.find(text)}
+    seen = (sighting.symbol for sighting in symbols.find(text))
+    pictured = {symbol.id.replace("-", " ") for symbol in seen if symbol.kind != "person"}  # They are people here.
     noted = {_symbol(symbol) for symbol in one.symbols if symbol.strip()}
     felt = {feeling.name for feeling in feelings.find(text) if not feeling.denied}
     met = {person.words if person.role == "named" else person.role for person in people.find(text)}
@@ -92,9 +93,10 @@ def _named(one: Told) -> tuple[set[str], set[str], set[str]]:
 
 
 def _symbol(noted: str) -> str:
-    """A symbol that she noted: by the name that the lexicon has for it, else in her own word."""
-    found = symbols.find(noted)
-    return found[0].symbol.id.replace("-", " ") if found else " ".join(noted.lower().split())
+    """A symbol that she noted: by the lexicon's name where it knows all of it, else in her own words."""
+    own = " ".join(noted.lower().split())
+    whole = [sighting for sighting in symbols.find(own) if sighting.words == own]
+    return whole[0].symbol.id.replace("-", " ") if whole else own
 
 
 def _recurring(found: Found) -> list[Recurring]:
