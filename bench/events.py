@@ -22,7 +22,7 @@ import psycopg
 from fastapi import FastAPI
 
 from oneiro.auth import SharedSecret, Tokens, issue_token
-from oneiro.cli.listen import bind, listening
+from oneiro.cli.listen import bind, listening, run
 from oneiro.database.embedded import embedded
 from oneiro.database.migrate import migrate
 from oneiro.database.pool import Connection, Database
@@ -204,11 +204,11 @@ def main() -> None:
     parser.add_argument("--serve", metavar="URL", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        asyncio.run(serve(options.serve))
+        run(serve(options.serve))
         return
     with tempfile.TemporaryDirectory(prefix="oneiro-bench-") as place:
         Path(place).chmod(0o711)
-        asyncio.run(bench(options, Path(place)))
+        run(bench(options, Path(place)))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from oneiro.events.loops import running
 from oneiro.events.models import Event, Filter
 from oneiro.events.sequencer import Sequencer
 from oneiro.events.service import Events
-from oneiro.events.stream import Streams
+from oneiro.events.stream import EXPIRED, HELLO, Streams
 from oneiro.events.tail import Closed, Lagged, Tail
 from oneiro.jobs import routes as job_routes
 from oneiro.jobs.queue import enqueue
@@ -215,6 +215,17 @@ async def test_a_stream_ends_when_its_token_expires(
         with pytest.raises(EOFError):
             await reader.frame()
     assert closing == {"event": "closing", "data": '{"reason": "token_expired"}'}
+
+
+async def test_a_token_that_expires_during_a_long_replay_ends_the_stream_there(
+    app: FastAPI, tail: Tail, write: Write, conversations: list[UUID]
+) -> None:
+    await write(3, conversations[0])
+    await tail.started.wait()
+    passed = asyncio.get_running_loop().time() - 1
+    frames = app.state.streams._follow(Filter(), 0, passed)
+
+    assert [frame async for frame in frames] == [HELLO, EXPIRED]
 
 
 async def test_streams_end_when_the_process_is_about_to(

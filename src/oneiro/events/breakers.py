@@ -18,10 +18,13 @@ MOST_WAITING: Final = 256
 
 
 class BreakerEvents:
-    """Writes an event for each change it is told of; `tell` never blocks and needs no database."""
+    """Writes an event for each change it is told of; `tell` never blocks and needs no database.
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    pause: seconds until it tries again while the database is away.
+    """
+
+    def __init__(self, db: Database, *, pause: float = 2.0) -> None:
+        self._db, self._pause = db, pause
         self._told: asyncio.Queue[tuple[str, str]] = asyncio.Queue(MOST_WAITING)
 
     def tell(self, name: str, state: str) -> None:
@@ -33,7 +36,13 @@ class BreakerEvents:
         """Write until cancelled."""
         while True:
             name, state = await self._told.get()
-            with suppress(DatabaseUnavailable):
-                async with self._db.as_service() as conn:
-                    data = {"name": name}
-                    await outbox.record(conn, TYPES[state], entity_type="breaker", entity_id=name, data=data)
+            while not await self._written(name, TYPES[state]):  # noqa: ASYNC110 - nobody tells when it is back.
+                await asyncio.sleep(self._pause)
+
+    async def _written(self, name: str, event_type: EventType) -> bool:
+        try:
+            async with self._db.as_service() as conn:
+                await outbox.record(conn, event_type, entity_type="breaker", entity_id=name, data={"name": name})
+        except DatabaseUnavailable:
+            return False
+        return True

@@ -90,12 +90,13 @@ class Streams:
 
     async def _follow(self, wanted: Filter, last: int, deadline: float) -> Frames:
         yield HELLO
+        loop = asyncio.get_running_loop()
         try:
             # Subscribed before the table is read: what is stamped in between comes both ways and is sent once.
             with self._tail.subscribe(wanted, size=self._size) as subscription:
                 await self._tail.started.wait()
                 while True:
-                    while page := await self._read(wanted, last):
+                    while loop.time() < deadline and (page := await self._read(wanted, last)):
                         last = page[-1].position
                         yield b"".join(map(frame, page))
                     try:
