@@ -141,7 +141,7 @@ async def test_a_live_conversation_is_closed_by_its_relay_and_her_token_opens_an
     ada = await house.client()
     talk, sock = await live(ada, dial, MARK, end=False)
     assert (await erase(ada)).status_code == 204
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(5):
         await sock.wait_closed()
     assert sock.close_code == 1000
     assert (await ada.get(f"/conversations/{talk}")).status_code == 404
