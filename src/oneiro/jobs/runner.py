@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
+from oneiro import tracing
 from oneiro.database.pool import Database, DatabaseUnavailable
 from oneiro.events.bell import JOBS, Bell
 from oneiro.events.consumers import fault
@@ -152,8 +153,9 @@ class Runner(Generic[Services]):
 
     async def _perform(self, job: Claimed) -> None:
         try:
-            async with asyncio.timeout(self._limits.timeout):
-                await self._functions[job.kind](self._services, job.payload)
+            with tracing.span(f"job.{job.kind}"):
+                async with asyncio.timeout(self._limits.timeout):
+                    await self._functions[job.kind](self._services, job.payload)
         except Exception as error:  # noqa: BLE001 - whatever a job raises is written to its row
             await self._failed(job, error)
             return
