@@ -388,3 +388,26 @@ def test_a_log_line_names_its_trace(spans: Spans) -> None:
     assert place == f"00-{inside['trace_id']}-{inside['span_id']}-01"
     (span,) = spans.named("a block")
     assert inside["trace_id"] == f"{trace_of(span):032x}"
+
+
+async def test_what_a_job_writes_of_a_conversation_joins_its_trace(
+    watched: Watched, spans: Spans, until: Until, db_url: str
+) -> None:
+    dreamer = await watched()
+    started = await dreamer.start(transport="direct")
+    with psycopg.connect(db_url, autocommit=True) as conn:
+        conn.execute(
+            "UPDATE conversations SET started_at = now() - interval '3 h', last_activity_at = now() - interval '2 h'"
+        )
+        conn.execute("UPDATE conversation_sessions SET last_activity_at = now() - interval '2 h'")
+        conn.execute("UPDATE conversation_slots SET leased_until = now() - interval '1 h'")
+        conn.execute("INSERT INTO jobs (kind) VALUES ('conversations.sweep')")
+
+    (ended,) = await until(
+        "SELECT traceparent FROM system_events WHERE event_type = 'conversation.ended' AND entity_id = %s",
+        started["conversation_id"],
+    )
+    begun = trace_of(await spans.until("conversation.start"))
+    assert ended["traceparent"].split("-")[1] == f"{begun:032x}"
+    assert trace_of(await spans.until("job.conversations.sweep")) != begun
+    assert trace_of(await spans.until("consumer.summaries")) == begun
