@@ -242,7 +242,7 @@ def make_parts(
         inbox=Inbox(db, secret=_revealed(settings.elevenlabs_webhook_secret), clock=clock),
         reconciler=Reconciler(db, platform, clock=clock),
         exports=Exports(db, clock=clock),
-        erasure=Erasure(db, conversations, platform, clock=clock),
+        erasure=Erasure(db, conversations, platform, settings=settings, clock=clock),
         dreamers_for_operators=DreamersForOperators(db),
         rollups=Rollups(db),
         reports=Reports(db, overview, events, slots=settings.max_concurrent_calls, clock=clock),

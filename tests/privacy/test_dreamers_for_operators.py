@@ -1,5 +1,6 @@
 """`/v1/admin/dreamers…`: who there is, never what she said, and every look is noted with it."""
 
+from typing import Any
 from uuid import uuid4
 
 from tests.privacy.conftest import House, Open, erase, live
@@ -55,8 +56,9 @@ async def test_what_makes_no_sense_is_refused(house: House) -> None:
     ada, operator = await house.client(user_id), await house.client(operator=True)
     await ada.get("/me")
     path = f"/admin/dreamers/{user_id}"
-    for body in ({}, {"allowed_interpreters": ["freud"]}, {"allowed_interpreters": ["carl\0"]}, {"name": "x"}, [],
-                 {"allowed_interpreters": ["x"] * 101}):  # fmt: skip
+    named: list[Any] = [["freud"], ["carl\0"], ["x"] * 101, ["Carl"], [""], "carl", 7]
+    bodies: list[Any] = [{}, {"name": "x"}, [], *({"allowed_interpreters": each} for each in named)]
+    for body in bodies:
         assert (await operator.patch(path, json=body)).status_code == 422, body
     unknown = f"/admin/dreamers/{uuid4()}"
     assert (await operator.get(unknown)).status_code == 404

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -41,8 +42,14 @@ async def leave_traces(house: House, user_id: UUID, talk: str) -> None:
     """Put something of hers into every table that may hold it."""
     for statement in TRACES.split(";\n")[:-1]:
         await house.change(statement.replace("%(talk)s", f"'{talk}'").replace("%(id)s", f"'{user_id}'"))
+    await leave_letter(house, user_id, talk)
+
+
+async def leave_letter(house: House, user_id: UUID, talk: str) -> None:
+    """A webhook of the platform's that nobody has handled yet."""
     body = {
         "data": {
+            "conversation_id": "conv_lost",
             "user_id": str(user_id),
             "transcript": [{"role": "user", "message": MARK}],
             "conversation_initiation_client_data": {"dynamic_variables": {"conversation_id": talk}},
@@ -114,8 +121,9 @@ async def test_every_column_that_could_name_a_dreamer_is_known_to_the_erasure(ho
 async def test_without_the_sentence_nothing_is_erased(house: House) -> None:
     ada = await house.client()
     await ada.post("/dreams", json={"content": "A door of water."})
-    for body in (None, {}, [], "delete everything", {"confirm": "yes"}, {"confirm": "delete everything\0"},
-                 {"confirm": True}, CONFIRMED | {"user_id": str(uuid4())}):  # fmt: skip
+    said: list[Any] = ["yes", "delete everything\0", "Delete everything", True, None]
+    bodies: list[Any] = [None, {}, [], "delete everything", CONFIRMED | {"user_id": str(uuid4())}]
+    for body in (*bodies, *({"confirm": each} for each in said)):
         refused = await erase(ada, body=body)
         assert (refused.status_code, refused.json()["code"]) == (422, "invalid_input"), body
     assert (await ada.delete("/me")).status_code == 422
@@ -189,6 +197,52 @@ async def test_a_conversation_whose_id_nobody_told_us_is_found_at_the_platform_a
     await erase(ada)
     await due(house)
     assert mark not in await at_the_platform(house)
+
+
+async def test_a_client_that_talks_on_with_the_platform_alone_is_forgotten_there_when_that_has_hung_up(
+    house: House, dial: Open
+) -> None:
+    ada = await house.client()
+    asked = {"interpreter_id": "carl", "text_only": True, "transport": "direct"}
+    started = (await ada.post("/conversations", json=asked)).json()
+    path = f"/conversations/{started['conversation_id']}/connected"
+    assert (await ada.post(path, json={"elevenlabs_conversation_id": "conv_ongoing"})).status_code == 200
+    await erase(ada)
+    [soon, late] = await house.rows(
+        "SELECT payload, run_at - now() AS wait FROM jobs WHERE kind LIKE 'privacy.forget_c%%' ORDER BY run_at"
+    )
+    assert soon["payload"] == late["payload"] == {"platform_id": "conv_ongoing"}
+    assert soon["wait"] < timedelta(minutes=3)
+    assert timedelta(minutes=60) < late["wait"] < timedelta(minutes=63)
+
+
+async def test_what_the_platform_sends_after_the_erasure_is_not_kept(house: House, dial: Open) -> None:
+    user_id = uuid4()
+    ada = await house.client(user_id)
+    talk, _ = await live(ada, dial, MARK)
+    await erase(ada)
+    await leave_letter(house, user_id, talk)
+    async with house.app.state.database.as_service() as conn:
+        [row] = await (await conn.execute("SELECT id FROM webhook_inbox")).fetchall()
+    await house.app.state.reconciler.handle(row[0])
+    await told(house)
+    for trace in (MARK, str(user_id), talk):
+        assert await house.holding(trace) == set(), trace
+
+
+async def test_an_agent_that_was_made_for_her_alone_expires_at_once_and_its_key_names_nobody(
+    house: House, dial: Open
+) -> None:
+    ada = await house.client()
+    await live(ada, dial, MARK)
+    await house.change(
+        "UPDATE platform_agents SET scope = 'session', session_key = 'made of her', expires_at = now() + interval '1 h'"
+        " WHERE agent_id IN (SELECT agent_id FROM conversations)"
+    )
+    await erase(ada)
+    [agent] = await house.rows("SELECT session_key, expires_at <= now() AS expired FROM platform_agents")
+    assert agent["expired"]
+    assert agent["session_key"] != "made of her"
 
 
 async def test_a_conversation_that_she_deletes_is_forgotten_at_the_platform_too(house: House, dial: Open) -> None:

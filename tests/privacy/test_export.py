@@ -121,7 +121,8 @@ async def test_ten_thousand_messages_are_exported_whole_and_in_order_within_boun
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    document = json.loads(b"".join(written.chunks()))
+    with written.file:
+        document = json.loads(b"".join(written.chunks()))
     assert written.size > 19_000_000
     assert peak < 6_000_000
     assert [line["content"].lstrip("x") for line in document["messages"]] == [str(n) for n in range(1, 10001)]

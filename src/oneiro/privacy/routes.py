@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, status
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from oneiro.http import Caller, ListOf, Operator, Paged
 from oneiro.privacy.erasure.models import ErasureRequest
@@ -31,20 +32,33 @@ Erasing = Annotated[Erasure, _part("erasure")]
 Service = Annotated[DreamersForOperators, _part("dreamers_for_operators")]
 
 
-def _file(written: Written) -> StreamingResponse:
-    name = f"oneiro-{written.exported_at:%Y-%m-%d}.json"
-    headers = {
-        "Content-Disposition": f'attachment; filename="{name}"',
-        "Content-Length": str(written.size),
-        "Cache-Control": "no-store",
-    }
-    return StreamingResponse(written.chunks(), media_type="application/json", headers=headers)
+class Attachment(StreamingResponse):
+    """An export as a file to keep; ours is gone when it is sent, or nobody takes it."""
+
+    media_type = "application/json"
+
+    def __init__(self, written: Written) -> None:
+        name = f"oneiro-{written.exported_at:%Y-%m-%d}.json"
+        headers = {
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Content-Length": str(written.size),
+            "Cache-Control": "no-store",
+        }
+        super().__init__(written.chunks(), headers=headers)
+        self._written = written
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._written.file.close()
 
 
-@router.get("/me/export", tags=["dreamer"], response_class=StreamingResponse, responses=EXPORT)
-async def export_me(caller: Caller, exports: Exporting) -> StreamingResponse:
+@router.get("/me/export", tags=["dreamer"], response_class=Attachment, responses=EXPORT)
+async def export_me(caller: Caller, exports: Exporting) -> Attachment:
     """Everything we have of you, as one JSON document to keep."""
-    return _file(await exports.own(caller))
+    return Attachment(await exports.own(caller))
 
 
 @router.delete("/me", tags=["dreamer"], status_code=status.HTTP_204_NO_CONTENT)
@@ -73,10 +87,10 @@ async def permit_dreamer(
     return await dreamers.permit(caller, user_id, change)
 
 
-@router.get("/admin/dreamers/{user_id}/export", tags=["dreamers"], response_class=StreamingResponse, responses=EXPORT)
-async def export_dreamer(caller: Operator, exports: Exporting, user_id: UUID) -> StreamingResponse:
+@router.get("/admin/dreamers/{user_id}/export", tags=["dreamers"], response_class=Attachment, responses=EXPORT)
+async def export_dreamer(caller: Operator, exports: Exporting, user_id: UUID) -> Attachment:
     """Everything we have of a dreamer, for her; that it was taken is noted."""
-    return _file(await exports.of(user_id, by=who(caller)))
+    return Attachment(await exports.of(user_id, by=who(caller)))
 
 
 @router.delete("/admin/dreamers/{user_id}", tags=["dreamers"], status_code=status.HTTP_204_NO_CONTENT)

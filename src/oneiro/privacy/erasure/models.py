@@ -18,10 +18,14 @@ class ErasureRequest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A conversation that the platform has, by its own id; `over_at` is when we knew it to be over."""
+    """A conversation that the platform has, by its own id.
+
+    `over_at` is when it ended here; `direct`: its client has a socket of its own, which we cannot close.
+    """
 
     platform_id: str
     over_at: datetime | None
+    direct: bool
 
 
 @dataclass(frozen=True, slots=True)

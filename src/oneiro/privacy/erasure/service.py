@@ -20,7 +20,8 @@ from oneiro.jobs.queue import enqueue
 from oneiro.platform.errors import PlatformLacks
 from oneiro.platform.port import HeldConversation, HeldPage
 from oneiro.privacy.erasure import store
-from oneiro.privacy.erasure.models import Unnamed
+from oneiro.privacy.erasure.models import Held, Unnamed
+from oneiro.settings import Settings
 
 log = structlog.get_logger()
 
@@ -60,9 +61,11 @@ class Erasure:
         conversations: Conversations,
         platform: Forgetful,
         *,
+        settings: Settings,
         clock: Callable[[], datetime],
     ) -> None:
         self._db, self._conversations, self._platform, self._clock = db, conversations, platform, clock
+        self._longest = timedelta(seconds=settings.max_call_seconds)
 
     async def erase(self, user_id: UUID, *, by: str) -> bool:
         """Erase everything of a dreamer; false when there was nothing.
@@ -107,15 +110,26 @@ class Erasure:
         gone += await store.delete_profile(conn, user_id)
         if not gone:
             return False
-        for each in held:
-            settled = max(now, (each.over_at or now - SETTLING) + SETTLING)
-            await enqueue(conn, FORGET, {"platform_id": each.platform_id}, run_at=settled, max_attempts=ATTEMPTS)
-        for one in unnamed:
-            await enqueue(conn, SEARCH, _payload(one), run_at=max(now, one.until) + SETTLING, max_attempts=ATTEMPTS)
+        await self._ask_platform(conn, held, unnamed, now)
         # Named in the data alone, and for so long only as it takes to tell those who were told of her.
         data = {"user_id": str(user_id), "by": "dreamer" if by == str(user_id) else by}
         await outbox.record(conn, "dreamer.erased", entity_type="erasure", entity_id=str(uuid4()), data=data)
         return True
+
+    async def _ask_platform(
+        self, conn: Connection, held: Sequence[Held], unnamed: Sequence[Unnamed], now: datetime
+    ) -> None:
+        """Write the jobs by which the platform forgets, too; each is run when the platform is done with its own."""
+        for each in held:
+            over = each.over_at or now - SETTLING
+            await _enqueue(conn, FORGET, {"platform_id": each.platform_id}, max(now, over + SETTLING))
+            # Its client may talk on with the platform alone, until that hangs up.
+            if each.direct and over + self._longest > now:
+                await _enqueue(conn, FORGET, {"platform_id": each.platform_id}, over + self._longest + SETTLING)
+        for one in unnamed:
+            await _enqueue(conn, SEARCH, _payload(one), max(now, one.until) + SETTLING)
+            if one.until + self._longest > now:
+                await _enqueue(conn, SEARCH, _payload(one), one.until + self._longest + SETTLING)
 
     async def forget(self, platform_id: str) -> None:
         """Have the platform forget a conversation; raises its errors, then it is asked again."""
@@ -151,6 +165,10 @@ class Erasure:
             return await store.forget_names(conn, list(consumers), self._clock() - NAMED_AT_MOST)
 
 
+async def _enqueue(conn: Connection, kind: str, payload: dict[str, object], run_at: datetime) -> None:
+    await enqueue(conn, kind, payload, run_at=run_at, max_attempts=ATTEMPTS)
+
+
 def _payload(one: Unnamed) -> dict[str, object]:
     return {
         "conversation_id": str(one.conversation_id),
@@ -164,5 +182,4 @@ async def forget_deleted(conn: Connection, event: Event) -> None:
     """Handle `conversation.deleted`: what the platform has of it is forgotten, too."""
     if event.conversation_id is not None:
         for platform_id in await store.held_of(conn, event.conversation_id):
-            run_at = event.time + SETTLING
-            await enqueue(conn, FORGET, {"platform_id": platform_id}, run_at=run_at, max_attempts=ATTEMPTS)
+            await _enqueue(conn, FORGET, {"platform_id": platform_id}, event.time + SETTLING)

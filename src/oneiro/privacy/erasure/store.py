@@ -83,15 +83,16 @@ async def held(conn: Connection, user_id: UUID) -> list[Held]:
     async with conn.cursor(row_factory=class_row(Held)) as cursor:
         await cursor.execute(
             """
-            SELECT known.platform_id, max(known.over_at) AS over_at
+            SELECT known.platform_id, max(known.over_at) AS over_at, bool_or(known.direct) AS direct
             FROM (
-                SELECT s.elevenlabs_conversation_id AS platform_id, s.session_end_time AS over_at
+                SELECT s.elevenlabs_conversation_id AS platform_id, s.session_end_time AS over_at,
+                       c.transport IS NOT DISTINCT FROM 'direct' AS direct
                 FROM conversation_sessions AS s JOIN conversations AS c ON c.id = s.conversation_id
                 WHERE c.user_id = %(id)s
                 UNION ALL
-                SELECT elevenlabs_conversation_id, ended_at FROM conversations WHERE user_id = %(id)s
+                SELECT elevenlabs_conversation_id, ended_at, false FROM conversations WHERE user_id = %(id)s
                 UNION ALL
-                SELECT event_data ->> 'elevenlabs_conversation_id', NULL FROM system_events
+                SELECT event_data ->> 'elevenlabs_conversation_id', NULL, false FROM system_events
                 WHERE user_id = %(id)s AND event_type = 'conversation.connected'
             ) AS known
             WHERE known.platform_id IS NOT NULL

@@ -38,11 +38,10 @@ class Written:
     exported_at: datetime
 
     def chunks(self) -> Iterator[bytes]:
-        """Its bytes, once; then it is gone."""
-        with self.file:
-            self.file.seek(0)
-            while chunk := self.file.read(_CHUNK):
-                yield chunk
+        """Its bytes from the beginning; whoever takes them closes the file."""
+        self.file.seek(0)
+        while chunk := self.file.read(_CHUNK):
+            yield chunk
 
 
 class Exports:
