@@ -43,7 +43,8 @@ SPANS = st.tuples(st.integers(0, 310), st.integers(1, 310))
 
 
 def minute(number: int) -> datetime:
-    return BASE + timedelta(minutes=number)
+    """A time of three and a half days, a few to each hour."""
+    return BASE + timedelta(minutes=17 * number)
 
 
 class Ledger:
@@ -110,7 +111,7 @@ def test_reports_equal_a_recount_before_and_after_hours_are_counted(
         db = Database(service_url, max_size=2)
         await db.open()
         async with await psycopg.AsyncConnection.connect(db_url, autocommit=True) as conn:
-            await conn.execute("TRUNCATE conversation_analytics, rollups_hourly, rollups_dirty")
+            await conn.execute("TRUNCATE conversation_analytics, rollups_hourly, rollups_daily, rollups_dirty")
             ledger = Ledger(conn, keys)
             start, end = minute(min(span)), minute(min(span) + max(span))
             for change in changes:
@@ -135,11 +136,16 @@ async def compare_hours(conn: psycopg.AsyncConnection[Any], ledger: Ledger) -> N
         (hour, name, release): Counter(counts) for hour, name, release, counts in await cursor.fetchall()
     }
     expected: dict[tuple[datetime, str, UUID], Counter[str]] = {}
-    for hour in range(24):
+    for hour in range(24 * 4):
         at = BASE + timedelta(hours=hour)
         for key, counts in ledger.recount(at, at + timedelta(hours=1)).items():
             expected[(at, *key)] = counts
     assert held == expected
+    days: dict[tuple[datetime, str, UUID], Counter[str]] = {}
+    for (at, name, release), counts in held.items():
+        days.setdefault((at.replace(hour=0), name, release), Counter()).update(counts)
+    await cursor.execute("SELECT day, interpreter_id, release_id, counts FROM rollups_daily")
+    assert {(day, name, release): Counter(counts) for day, name, release, counts in await cursor.fetchall()} == days
 
 
 async def test_real_conversations_with_late_data_add_up(

@@ -43,6 +43,7 @@ INSERT INTO conversation_slots (conversation_id, owner, leased_until) VALUES ('{
 INSERT INTO conversation_analytics (conversation_id, user_id) VALUES ('{TALK}', '{ANA}');
 INSERT INTO agent_metrics (agent_id, conversation_id, metric_type) VALUES ('agent_1', '{TALK}', 'response_time');
 INSERT INTO rollups_hourly (hour, interpreter_id, counts) VALUES (now(), 'carl', '{{}}');
+INSERT INTO rollups_daily (day, interpreter_id, counts) VALUES (now(), 'carl', '{{}}');
 INSERT INTO rollups_dirty (hour) VALUES (now());
 INSERT INTO idempotency_keys (user_id, route, key, body_sha256) VALUES ('{ANA}', '/', 'k', 'x');
 INSERT INTO system_events (event_type, event_data, user_id) VALUES ('disclosure.given', '{{}}', '{ANA}');
@@ -66,6 +67,7 @@ TABLES = {
     "conversation_analytics": "message_count",
     "agent_metrics": "metric_value",
     "rollups_hourly": "counts",
+    "rollups_daily": "counts",
     "rollups_dirty": "hour",
     "idempotency_keys": "response",
     "interpreter_configs": "name",
