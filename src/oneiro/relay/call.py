@@ -6,6 +6,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -92,6 +93,7 @@ class Call:
         self._informed = Tier.none
         self._muted = False
         self._fault: str | None = None
+        self._context = copy_context()
 
     def stop(self, ending: Ending) -> None:
         """End the call from outside."""
@@ -281,7 +283,8 @@ class Call:
         seconds = self._scribe.reply_began(signal)
         if seconds is not None:
             self._watch.turn(self.admission.interpreter_id, seconds)
-            past("relay.turn", seconds, signal=signal)
+            # Sound comes in the context of the platform's socket, which is older than the call.
+            self._context.run(past, "relay.turn", seconds, signal=signal)
 
     # What we say ourselves
 
