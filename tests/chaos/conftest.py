@@ -77,14 +77,12 @@ async def oneiro(home: Path, service_url: str) -> AsyncIterator[House]:
 
 
 @pytest.fixture
-def traffic(record_property: Callable[[str, object], None]) -> Iterator[Traffic]:
-    """What all clients of the test see; its figures are in the report of `--junitxml`."""
+def traffic(request: pytest.FixtureRequest) -> Iterator[Traffic]:
+    """What all clients of the test see; `pytest -rA` shows its figures."""
     seen = Traffic()
     yield seen
-    record_property("acknowledged", seen.acknowledged.count)
-    record_property("known already", seen.duplicates)
-    record_property("broken connections", seen.broken)
-    record_property("answers", dict(seen.answers))
+    figures = f"{seen.acknowledged.count} acknowledged, {seen.duplicates} of them known already, {seen.broken} broken"
+    request.node.add_report_section("teardown", "figures", f"{figures}; answers: {dict(seen.answers)}")
 
 
 SignIn = Callable[..., Awaitable[Dreamer]]

