@@ -5,8 +5,8 @@ from typing import Final
 from oneiro.analytics.rollups import store
 from oneiro.database.pool import Database
 
-HOURS_AT_ONCE: Final = 24
-"""Hours of one transaction."""
+DAYS_AT_ONCE: Final = 4
+"""Days whose hours are counted in one transaction."""
 
 
 class Rollups:
@@ -22,7 +22,7 @@ class Rollups:
             async with self._db.as_service() as conn:
                 if not await store.alone(conn):
                     return counted
-                hours = await store.take_dirty(conn, HOURS_AT_ONCE)
+                hours = await store.take_dirty(conn, DAYS_AT_ONCE)
                 if not hours:
                     return counted
                 await store.recount(conn, hours)

@@ -16,19 +16,25 @@ async def alone(conn: Connection) -> bool:
     return row is not None and bool(row[0])
 
 
-async def take_dirty(conn: Connection, limit: int) -> list[datetime]:
-    """Take away the marks of some hours, the oldest marks first; a later statement sees what they were made for."""
+async def take_dirty(conn: Connection, days: int) -> list[datetime]:
+    """Take away the marks of the hours of some days, the oldest marks first.
+
+    A later statement sees what they were made for.
+    """
     cursor = await conn.execute(
         """
-        WITH taken AS (
-            DELETE FROM rollups_dirty
-            WHERE hour IN (SELECT m.hour FROM (SELECT hour FROM rollups_dirty ORDER BY id LIMIT 1000) AS m
-                           GROUP BY m.hour LIMIT %s)
+        WITH days AS MATERIALIZED (
+            SELECT date_bin('1 day', m.hour, 'epoch') AS day
+            FROM (SELECT hour FROM rollups_dirty ORDER BY id LIMIT 1000) AS m
+            GROUP BY 1 LIMIT %s
+        ), taken AS (
+            DELETE FROM rollups_dirty USING days
+            WHERE hour >= days.day AND hour < days.day + interval '24 hours'
             RETURNING hour
         )
         SELECT DISTINCT hour FROM taken ORDER BY hour
         """,
-        (limit,),
+        (days,),
     )
     return [row[0] for row in await cursor.fetchall()]
 
