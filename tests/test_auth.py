@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from oneiro.auth import KeySet, KeySetUnavailable, SharedSecret, Tokens, issue_token
+from oneiro.breaker import CircuitBreaker
 from oneiro.errors import SecurityError, Unauthenticated
 
 SECRET = "a secret of at least thirty-two bytes"
@@ -125,10 +126,12 @@ class Issuer:
         ]
         return JSONResponse({"keys": keys})
 
-    def key_set(self) -> KeySet:
+    def key_set(self, breaker: CircuitBreaker | None = None) -> KeySet:
         app = Starlette(routes=[Route("/keys", self._answer)])
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://issuer.example")
-        return KeySet("http://issuer.example/keys", client)
+        if breaker is None:
+            return KeySet("http://issuer.example/keys", client)
+        return KeySet("http://issuer.example/keys", client, guard=breaker.call)
 
 
 async def test_keys_are_read_once_and_used_for_every_token() -> None:
@@ -181,6 +184,22 @@ async def test_without_any_key_sign_in_is_unavailable_and_says_so() -> None:
     issuer.down = False
 
     assert (await checked.verify(issuer.token("one"))).user_id
+    await keys.close()
+
+
+async def test_an_issuer_that_fails_again_and_again_is_left_alone() -> None:
+    issuer = Issuer()
+    issuer.down = True
+    breaker = CircuitBreaker("jwks", is_fault=lambda error: isinstance(error, httpx.HTTPError))
+    keys = issuer.key_set(breaker)
+    checked = Tokens(keys, audience="authenticated")
+
+    for _ in range(8):
+        with pytest.raises(KeySetUnavailable):
+            await checked.verify(issuer.token("one"))
+
+    assert breaker.state == "open"
+    assert issuer.asked == 5
     await keys.close()
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
@@ -68,13 +68,24 @@ class KeySetUnavailable(OneiroError):
     retryable = True
 
 
+Guard = Callable[[Callable[[], Awaitable[httpx.Response]]], Awaitable[httpx.Response]]
+
+
+async def _at_once(attempt: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    return await attempt()
+
+
 class KeySet:
-    """Keys from a JWKS address, kept in memory; an old set serves while the address is down."""
+    """Keys from a JWKS address, kept in memory; an old set serves while the address is down.
+
+    guard: makes each request of the set, or raises an `OneiroError` while the address is left alone.
+    """
 
     algorithms: tuple[str, ...] = ASYMMETRIC
 
-    def __init__(self, url: str, client: httpx.AsyncClient | None = None) -> None:
+    def __init__(self, url: str, client: httpx.AsyncClient | None = None, *, guard: Guard = _at_once) -> None:
         self._url = url
+        self._guard = guard
         self._client = client or httpx.AsyncClient(timeout=5.0)
         self._keys: dict[str, jwt.PyJWK] = {}
         self._asked = float("-inf")
@@ -94,12 +105,14 @@ class KeySet:
             raise Unauthenticated("The token is signed with a key that is not known here.")
         return self._keys[kid]
 
+    async def _get(self) -> httpx.Response:
+        return (await self._client.get(self._url)).raise_for_status()
+
     async def _ask(self) -> None:
         try:
-            answer = await self._client.get(self._url)
-            answer.raise_for_status()
+            answer = await self._guard(self._get)
             found = jwt.PyJWKSet.from_dict(answer.json())
-        except (httpx.HTTPError, ValueError, jwt.PyJWTError) as error:
+        except (httpx.HTTPError, ValueError, jwt.PyJWTError, OneiroError) as error:
             if not self._keys:
                 raise KeySetUnavailable(
                     "The keys that tokens are checked with cannot be read just now.", retry_after=5.0

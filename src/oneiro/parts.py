@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
 
+import httpx
 from pydantic import SecretStr
 
 from oneiro import tracing
@@ -160,7 +161,6 @@ def make_parts(
     bell = Bell(url)
     db = Database(url, committed=bell.committed)
     tail = Tail(db, bell)
-    keys = _keys(settings)
     metrics = Metrics()
     told = BreakerEvents(db)
 
@@ -168,7 +168,11 @@ def make_parts(
         metrics.breaker(name, state)
         told.tell(name, state)
 
+    sign_in = CircuitBreaker("jwks", report=report, is_fault=lambda error: isinstance(error, httpx.HTTPError))
+    keys = _keys(settings, sign_in)
     breakers = tuple(CircuitBreaker(name, report=report) for name in ("conversations", "agents"))
+    if isinstance(keys, KeySet):
+        breakers = (*breakers, sign_in)
     for breaker in breakers:
         metrics.breaker(breaker.name, breaker.state)
     platform = ElevenLabsPlatform(
@@ -268,9 +272,9 @@ def _revealed(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret else None
 
 
-def _keys(settings: Settings) -> SharedSecret | KeySet:
+def _keys(settings: Settings, breaker: CircuitBreaker) -> SharedSecret | KeySet:
     if settings.jwks_url:
-        return KeySet(settings.jwks_url)
+        return KeySet(settings.jwks_url, guard=breaker.call)
     if settings.jwt_secret is None:
         raise SetupError("set ONEIRO_JWT_SECRET or ONEIRO_JWKS_URL, so that tokens can be checked")
     return SharedSecret(settings.jwt_secret.get_secret_value())

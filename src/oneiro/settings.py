@@ -62,7 +62,10 @@ class Settings(BaseSettings):
     )
     elevenlabs_base_url: str | None = Field(None, description="Address of the voice platform or of an engine.")
     elevenlabs_webhook_secret: SecretStr | None = Field(None, description="Secret of the platform's webhooks.")
-    llm_base_url: str | None = Field(None, description="OpenAI-compatible endpoint for the engine's replies.")
+    llm_base_url: str | None = Field(
+        None,
+        description="OpenAI-compatible endpoint: the engine's replies, summaries, talks while the platform is away.",
+    )
     llm_model: str = Field("gpt-4o-mini", description="Model at that endpoint.")
     llm_api_key: SecretStr | None = Field(None, description="Key of that endpoint.")
     transport: Literal["relay", "direct"] = Field("relay", description="How a client reaches the platform.")

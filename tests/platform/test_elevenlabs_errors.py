@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -140,11 +141,18 @@ async def test_404_says_that_the_platform_lacks_the_thing(
     ],
 )
 async def test_what_passes_is_unavailable_with_a_time_to_come_again(
-    connect: Connect, script: Script, url: str, status: int, body: Any, headers: dict[str, str], wait: float | None
+    connect: Connect,
+    script: Script,
+    url: str,
+    spec: AgentSpec,
+    status: int,
+    body: Any,
+    headers: dict[str, str],
+    wait: float | None,
 ) -> None:
     script.answer(status, body, **headers)
 
-    error = await failure(connect(url).signed_url("agent_1"))
+    error = await failure(connect(url).create_agent(spec))
 
     assert type(error) is PlatformUnavailable
     assert (error.retryable, error.retry_after) == (True, wait)
@@ -263,7 +271,28 @@ async def test_five_faults_open_the_breaker_and_nothing_more_is_sent(
     assert type(error) is CircuitBreakerOpenError
     assert error.retry_after is not None
     assert 29 < error.retry_after <= 30
-    assert len(script.asked) == 5
+    # The breaker counts a call once, however often it was tried.
+    assert len(script.asked) == 15
+
+
+async def test_what_passes_is_tried_again_where_it_may_be_repeated(connect: Connect, script: Script, url: str) -> None:
+    for status in (500, 503):
+        script.answer(status, {})
+    script.answer(200, {"signed_url": "wss://platform/one"})
+    breaker = CircuitBreaker("conversations")
+
+    assert (await connect(url, conversations=breaker).signed_url("agent_1")).url == "wss://platform/one"
+    assert len(script.asked) == 3
+    assert breaker.stats(datetime.now(UTC)).failure_count == 0
+
+
+async def test_nobody_waits_longer_than_a_call_may_take(connect: Connect, script: Script, url: str) -> None:
+    script.answer(429, {}, retry_after="6")
+
+    error = await failure(connect(url).signed_url("agent_1"))
+
+    assert error.retry_after == 6
+    assert len(script.asked) == 1
 
 
 async def test_refusals_and_unknown_agents_leave_the_breaker_closed(connect: Connect, script: Script, url: str) -> None:

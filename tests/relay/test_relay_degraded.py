@@ -270,6 +270,9 @@ async def test_dreamwork_answers_when_the_model_is_away_too(
 
     assert "bridge" in reply or "salt" in reply or "rain" in reply
     assert reply.strip() != SAID
+    for _ in range(6):
+        await socket.say("And then it rained again.")
+    assert len(model.asked) == 5  # Its breaker is open: dreamwork need not wait for it any more.
 
 
 async def test_without_a_model_the_dreamer_is_told_kindly_and_when_to_come_back(

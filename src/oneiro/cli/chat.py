@@ -6,7 +6,7 @@ Under the relay that is all; with the direct transport every line is reported, a
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +19,8 @@ from oneiro.errors import SetupError
 Kind = Literal["started", "opening", "user", "part", "interpreter", "safety", "degraded", "error", "ended"]
 OPEN_SECONDS = 15.0
 REPLY_SECONDS = 90.0
+COME_AGAIN = 1012
+RESUMES = 3
 # Sent upstream beside a line that the crisis gate flagged, so that any brain behind the platform follows its protocol.
 ALARM = "The dreamer's next words were flagged by the crisis gate as {tier}. Follow the crisis protocol now."
 
@@ -37,6 +39,10 @@ class Line:
         """The line without what it does not have."""
         given = {"content": self.content, "tier": self.tier, "card": self.card, "conversation_id": self.conversation_id}
         return {"type": self.type, **{name: value for name, value in given.items() if value}}
+
+
+class _ComeAgain(Exception):
+    """The relay asks the client to resume."""
 
 
 class ApiError(Exception):
@@ -84,11 +90,12 @@ async def signed_in(url: str, token: str | None) -> AsyncIterator[Api]:
 
 @dataclass
 class Chat:
-    """An open conversation; `say` yields what comes back."""
+    """An open conversation; `say` yields what comes back, and a call that breaks off is resumed."""
 
     api: Api
     started: dict[str, Any]
     socket: ClientConnection
+    sockets: AsyncExitStack
     counts: dict[str, int] = field(default_factory=lambda: {"user": 0, "interpreter": 0})
     over: bool = False
 
@@ -122,6 +129,19 @@ class Chat:
         return Line("ended", ended["summary"] or "", conversation_id=self.id)
 
     async def _listen(self, kind: Literal["opening", "interpreter"]) -> AsyncIterator[Line]:
+        for _ in range(RESUMES):
+            try:
+                async for line in self._heard(kind):
+                    yield line
+            except _ComeAgain:
+                # The new session's first words are the reply: they go on where this one broke off.
+                self.started = await self.api.call("POST", f"/conversations/{self.id}/resume")
+                self.socket = await self.sockets.enter_async_context(_opened(self.api, self.started))
+            else:
+                return
+        raise ApiError("the connection broke again and again")
+
+    async def _heard(self, kind: Literal["opening", "interpreter"]) -> AsyncIterator[Line]:
         async for frame in self._frames():
             if frame.get("type") == "agent_chat_response_part":
                 part = frame["text_response_part"]
@@ -135,6 +155,8 @@ class Chat:
             elif frame.get("type") == "oneiro_safety":
                 event = frame["safety_event"]
                 yield Line("safety", tier=event["tier"], card=event["card"])
+            elif frame.get("type") == "oneiro_degraded":
+                yield Line("degraded", "the voice platform is away: another language model speaks for the interpreter")
             elif frame.get("type") == "error":
                 yield Line("error", str(frame["error_event"].get("message") or "the platform reports a fault"))
 
@@ -149,6 +171,8 @@ class Chat:
         except TimeoutError:
             raise ApiError(f"no reply came within {REPLY_SECONDS:.0f} seconds") from None
         except websockets.ConnectionClosedError as error:
+            if error.rcvd is not None and error.rcvd.code == COME_AGAIN:
+                raise _ComeAgain from None
             self.over = True
             raise ApiError(f"the connection broke: {_reason(error)}") from None
         self.over = True
@@ -176,19 +200,26 @@ async def chat(api: Api, interpreter_id: str, dream_id: str | None) -> AsyncIter
     """Start a written conversation and open its socket."""
     request = {"interpreter_id": interpreter_id, "text_only": True, "dream_id": dream_id}
     started = await api.call("POST", "/conversations", request)
+    async with AsyncExitStack() as sockets:
+        socket = await sockets.enter_async_context(_opened(api, started))
+        yield Chat(api, started, socket, sockets)
+
+
+@asynccontextmanager
+async def _opened(api: Api, started: dict[str, Any]) -> AsyncIterator[ClientConnection]:
     try:
         socket = await connect(started["signed_url"], subprotocols=[websockets.Subprotocol("convai")], max_size=2**20)
     except (OSError, websockets.InvalidHandshake) as error:
         raise ApiError(f"the interpreter cannot be reached ({type(error).__name__})") from error
     async with socket:
-        platform_id = await _opened(socket, started)
+        platform_id = await _greeted(socket, started)
         if started["transport"] == "direct":
             body = {"elevenlabs_conversation_id": platform_id}
             await api.call("POST", f"/conversations/{started['conversation_id']}/connected", body)
-        yield Chat(api, started, socket)
+        yield socket
 
 
-async def _opened(socket: ClientConnection, started: dict[str, Any]) -> str:
+async def _greeted(socket: ClientConnection, started: dict[str, Any]) -> str:
     """Send the first frame and wait for the platform's; returns its id of the conversation."""
     try:
         async with asyncio.timeout(OPEN_SECONDS):

@@ -111,7 +111,7 @@ class PlainScreen:
             sys.stdout.flush()
         elif line.type == "safety" and line.card:
             sys.stdout.write(card_text(line.card) + "\n\n")
-        elif line.type in {"error", "ended"} and line.content:
+        elif line.type in {"degraded", "error", "ended"} and line.content:
             sys.stderr.write(line.content + "\n")
 
     def problem(self, detail: str) -> None:
@@ -189,7 +189,7 @@ class TerminalScreen:
             self._console.print(Panel(Text(card_text(line.card)), border_style="yellow"))
         elif line.type == "ended":
             self._console.print(f"\n[dim]{line.content}[/]")
-        elif line.type == "error":
+        elif line.type in {"degraded", "error"}:
             self.problem(line.content)
 
     def _speaking(self) -> "Flow":

@@ -3,25 +3,30 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psycopg
+import structlog
 from psycopg import sql
 from pydantic import SecretStr
 
 from oneiro.app import Surroundings, create_app
+from oneiro.breaker import CircuitBreaker, State
 from oneiro.cli.listen import bind, listening
 from oneiro.database.embedded import Server, embedded
 from oneiro.database.migrate import migrate
 from oneiro.database.pool import Database
 from oneiro.engine.app import running
-from oneiro.engine.settings import EngineSettings, LlmEndpoint
-from oneiro.errors import SetupError
+from oneiro.engine.settings import EndpointError, EngineSettings, LlmEndpoint
+from oneiro.errors import PlatformUnavailable, SetupError
 from oneiro.interpreters.agents.stand_in import EngineAddress
 from oneiro.interpreters.seed import load_seeds
+from oneiro.platform.faults import COME_AGAIN
 from oneiro.safety.cards import guardrail
 from oneiro.settings import Settings
 
@@ -30,6 +35,10 @@ SERVICE = "oneiro_service"
 # What an engine of ours is called with; it accepts any key.
 ENGINE_KEY = "engine"
 WAIT_SECONDS = 30.0
+MODEL_SECONDS = 20.0
+"""In which a language model must begin to answer."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +170,33 @@ async def standing_in(settings: Settings, *, speed: float = 1.0) -> AsyncIterato
         yield EngineAddress(url, key)
 
 
+def _guard() -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]:
+    """The breaker of the language model; while it is open, dreamwork answers at once."""
+    breaker = CircuitBreaker("llm", call_timeout=MODEL_SECONDS, is_fault=_is_model_fault, report=_report)
+
+    async def guarded(attempt: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            return await breaker.call(attempt)
+        except PlatformUnavailable as error:
+            raise EndpointError(error.code) from None
+
+    return guarded
+
+
+def _is_model_fault(error: Exception) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in COME_AGAIN or error.response.status_code >= 500
+    return isinstance(error, httpx.TransportError)
+
+
+def _report(name: str, state: State) -> None:
+    log.warning("breaker.changed", name=name, state=state)
+
+
 def engine_settings(settings: Settings, speed: float = 1.0) -> EngineSettings:
     """The engine as the commands run it: with the crisis guard, and with the endpoint that is configured."""
     llm = None
     if settings.llm_base_url:
         key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
-        llm = LlmEndpoint(base_url=settings.llm_base_url, model=settings.llm_model, api_key=key)
+        llm = LlmEndpoint(settings.llm_base_url, settings.llm_model, key, guard=_guard())
     return EngineSettings(guardrail=guardrail, llm=llm, speed=speed)

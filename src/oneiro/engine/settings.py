@@ -1,19 +1,32 @@
 """What an engine is told when it is made; nothing here reads the environment."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from oneiro.engine.faults import Fault
 
 
+class EndpointError(Exception):
+    """The endpoint did not answer, or not as agreed, or is not to be asked now."""
+
+
+async def _at_once(attempt: Callable[[], Awaitable[Any]]) -> Any:
+    return await attempt()
+
+
 @dataclass(frozen=True)
 class LlmEndpoint:
-    """An OpenAI-compatible endpoint, e.g. `http://127.0.0.1:11434/v1`; it answers in place of dreamwork."""
+    """An OpenAI-compatible endpoint, e.g. `http://127.0.0.1:11434/v1`; it answers in place of dreamwork.
+
+    guard: makes each attempt to get an answer begun, or raises `EndpointError` in its place.
+    """
 
     base_url: str
     model: str
     api_key: str | None = None
+    guard: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]] = _at_once
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from oneiro.dreamwork.dialogue import Dialogue
 from oneiro.dreamwork.profile import Profile
 from oneiro.engine.delivery import pieces_of
 from oneiro.engine.opening import Opening
-from oneiro.engine.settings import LlmEndpoint
+from oneiro.engine.settings import EndpointError, LlmEndpoint
 from oneiro.engine.state import Engine
 
 log = logging.getLogger(__name__)
@@ -25,10 +26,6 @@ MOST_HISTORY = 60
 """Lines of the conversation that the endpoint is sent."""
 MOST_NOTES = 8
 """Contextual updates that are kept."""
-
-
-class EndpointError(Exception):
-    """The endpoint did not answer, or not as agreed."""
 
 
 class Brain:
@@ -102,8 +99,9 @@ class Brain:
         headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
         url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
         length, latest = 0, time.monotonic() + LONGEST_REPLY
-        async with self._http.stream("POST", url, json=self._request(endpoint, text), headers=headers) as response:
-            response.raise_for_status()
+        request = self._http.build_request("POST", url, json=self._request(endpoint, text), headers=headers)
+        response: httpx.Response = await endpoint.guard(lambda: _begun(self._http, request))
+        async with aclosing(response):
             async for line in response.aiter_lines():
                 if line == "data: [DONE]":
                     return
@@ -116,6 +114,15 @@ class Brain:
                 if piece:
                     yield piece
         raise EndpointError("the stream ended before [DONE]")
+
+
+async def _begun(http: httpx.AsyncClient | None, request: httpx.Request) -> httpx.Response:
+    """An answer of which nothing but its head is read."""
+    assert http is not None
+    response = await http.send(request, stream=True)
+    if response.is_error:
+        await response.aclose()
+    return response.raise_for_status()
 
 
 def _piece(line: str) -> str:

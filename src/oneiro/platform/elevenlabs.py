@@ -23,6 +23,14 @@ from elevenlabs.text_to_voice.client import AsyncTextToVoiceClient
 from elevenlabs.types.voice_settings import VoiceSettings
 from elevenlabs.voices.settings.client import AsyncSettingsClient
 from pydantic import BaseModel
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
 
 from oneiro import tracing
 from oneiro.breaker import CircuitBreaker
@@ -43,6 +51,21 @@ CONVERSATION_SECONDS: Final = 5.0
 PROVISIONING_SECONDS: Final = 15.0
 DESIGN_SECONDS: Final = 45.0
 """Designing a voice renders three previews of the sample before it answers."""
+ATTEMPTS: Final = 3
+JITTER: Final = wait_random_exponential(multiplier=0.2, max=2.0)
+REPEATABLE: Final = frozenset(
+    {
+        "signed_url",
+        "find_agent",
+        "read_agent",
+        "delete_agent",
+        "tune_voice",
+        "list_conversations",
+        "read_conversation",
+        "delete_conversation",
+    }
+)
+"""Calls that may be made twice; an agent or a voice is made by one that may not: there is no key against a second."""
 PAGE: Final = 100
 MOST_PAGES: Final = 100
 LOOPBACK: Final = {"127.0.0.1", "::1", "localhost"}
@@ -235,7 +258,7 @@ class ElevenLabsPlatform:
         began = time.perf_counter()
         outcome = "ok"
         try:
-            return await breaker.call(lambda: self._once(seconds, call))
+            return await breaker.call(lambda: self._insist(name, seconds, call))
         except OneiroError as error:
             outcome = error.code
             raise
@@ -244,12 +267,29 @@ class ElevenLabsPlatform:
             if self._observe is not None:
                 self._observe(name, outcome, time.perf_counter() - began)
 
-    async def _once(self, seconds: float, call: Call[Answer]) -> Answer:
+    async def _insist(self, name: str, seconds: float, call: Call[Answer]) -> Answer:
+        """Make a call within its time; one that may be repeated is tried again while there is time for it."""
+        if name not in REPEATABLE:
+            return await self._once(seconds, call)
+        latest = time.monotonic() + seconds
+        again = AsyncRetrying(
+            retry=retry_if_exception_type(PlatformUnavailable),
+            stop=stop_after_attempt(ATTEMPTS) | stop_before_delay(seconds),
+            wait=_pause,
+            reraise=True,
+        )
+
+        async def attempt() -> Answer:
+            return await self._once(seconds, call, left=latest - time.monotonic())
+
+        return await again(attempt)
+
+    async def _once(self, seconds: float, call: Call[Answer], *, left: float | None = None) -> Answer:
         # The SDK's own timeout is per phase of a request; the outer bound holds for the whole of it.
         # httpx takes fractions of a second, whatever the SDK declares.
         options = RequestOptions(max_retries=0, timeout_in_seconds=seconds)  # type: ignore[typeddict-item]
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds if left is None else left):
                 return await call(options)
         except ApiError as error:
             raise fault_of(error.status_code, error.headers, error.body, secret=self._key, now=self._clock()) from None
@@ -260,6 +300,13 @@ class ElevenLabsPlatform:
         except (ParsingError, UnicodeDecodeError, TypeError):
             # TypeError: the SDK unpacks whatever stands where it expects an object.
             raise _unreadable() from None
+
+
+def _pause(state: RetryCallState) -> float:
+    """Seconds before the next attempt: as the platform says, else a random part of 0.2 s, doubling."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, PlatformUnavailable) else None
+    return JITTER(state) if asked is None else asked
 
 
 def _unreadable() -> PlatformUnavailable:

@@ -20,6 +20,7 @@ CLIENT_EVENTS: Final = (
     "agent_response",
     "agent_response_correction",
     "agent_chat_response_part",
+    "guardrail_triggered",
 )
 """The frames a conversation needs, and no more: every other kind is traffic through the relay that nobody reads.
 `vad_score` (many a second) is left out because the page draws the microphone's level itself; tool, MCP and
