@@ -171,6 +171,14 @@ async def test_an_operator_s_export_is_noted_and_a_dreamer_may_not_take_another_
     assert (await operator.get("/admin/dreamers/%00/export")).status_code == 404
 
 
+async def test_the_api_s_description_holds_the_shape_of_an_export(house: House) -> None:
+    ada = await house.client()
+    described = (await ada.get(f"{house.url}/openapi.json")).json()
+    answer = described["paths"]["/v1/me/export"]["get"]["responses"]["200"]["content"]["application/json"]
+    assert answer["schema"] == {"$ref": "#/components/schemas/Export"}
+    assert set(described["components"]["schemas"]["Export"]["properties"]) == set(Export.model_fields)
+
+
 def test_every_field_of_the_description_is_in_its_page() -> None:
     page = PAGE.read_text()
     schema: dict[str, Any] = Export.model_json_schema()

@@ -55,7 +55,7 @@ class Attachment(StreamingResponse):
             self._written.file.close()
 
 
-@router.get("/me/export", tags=["dreamer"], response_class=Attachment, responses=EXPORT)
+@router.get("/me/export", tags=["dreamer"], response_class=StreamingResponse, responses=EXPORT)
 async def export_me(caller: Caller, exports: Exporting) -> Attachment:
     """Everything we have of you, as one JSON document to keep."""
     return Attachment(await exports.own(caller))
@@ -87,7 +87,7 @@ async def permit_dreamer(
     return await dreamers.permit(caller, user_id, change)
 
 
-@router.get("/admin/dreamers/{user_id}/export", tags=["dreamers"], response_class=Attachment, responses=EXPORT)
+@router.get("/admin/dreamers/{user_id}/export", tags=["dreamers"], response_class=StreamingResponse, responses=EXPORT)
 async def export_dreamer(caller: Operator, exports: Exporting, user_id: UUID) -> Attachment:
     """Everything we have of a dreamer, for her; that it was taken is noted."""
     return Attachment(await exports.of(user_id, by=who(caller)))
