@@ -31,8 +31,11 @@ def covers(text: str, language: str) -> bool:
 
 def score(text: str, language: str = "en") -> float | None:
     """The compound score of a line, -1 (negative) to 1 (positive); None for what the lexicon does not cover."""
-    if not covers(text, language):
-        return None
+    return compound(text) if covers(text, language) else None
+
+
+def compound(text: str) -> float:
+    """The same for a line that is known to be covered."""
     scores: list[float] = [_vader().polarity_scores(piece)["compound"] for piece in _pieces(text)]
     return round(sum(scores) / len(scores), 4)
 

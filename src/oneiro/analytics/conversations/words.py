@@ -73,28 +73,26 @@ class Words:
 
 def read(said: Sequence[str], language: str) -> Words | None:
     """Read a dreamer's lines in order; None when none of them is English with words in it."""
-    covered = [line for line in said if sentiment.covers(line, language)]
-    if not covered:
+    named, scores, phases = Counter[str](), list[float](), list[Phase]()
+    for line in said:  # One line after the other: what dreamwork finds in a line, it remembers for a moment.
+        if sentiment.covers(line, language):
+            phases.append(_phase(line, opened=any(phase != "opening" for phase in phases)))
+            named.update(topics.named(line))
+            scores.append(sentiment.compound(line))
+    if not scores:
         return None
-    named = Counter[str]()
-    for line in covered:
-        named.update(topics.named(line))
     ordered = dict(sorted(named.items(), key=lambda item: (-item[1], item[0])))
-    scores = [found for line in covered if (found := sentiment.score(line, language)) is not None]
-    return Words(ordered, scores, _phases(covered))
+    return Words(ordered, scores, _settled(phases))
 
 
-def _phases(said: Sequence[str]) -> list[Phase]:
-    """The phase of each line.
+def _settled(phases: Sequence[Phase]) -> list[Phase]:
+    """The phases once all is said: whoever goes on after a goodbye had not closed.
 
-    A talk may go back from insight to exploring, never to its opening; whoever goes on after a goodbye has not closed.
+    A talk may go back from insight to exploring, never to its opening.
     """
-    found: list[Phase] = []
-    for line in said:
-        found.append(_phase(line, opened=any(phase != "opening" for phase in found)))
     return [
         "exploration" if phase == "closing" and after != "closing" else phase
-        for phase, after in pairwise([*found, "closing"])
+        for phase, after in pairwise([*phases, "closing"])
     ]
 
 
