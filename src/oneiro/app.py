@@ -136,14 +136,14 @@ def _install(app: FastAPI, parts: Parts, routers: Sequence[APIRouter]) -> None:
     app.include_router(_health)
     app.include_router(monitoring_routes.router)
     app.include_router(inbox_routes.router)
-    app.include_router(_pages(parts.settings))
+    app.include_router(_pages(parts.settings, simulated=parts.surroundings.simulated))
     if parts.surroundings.local:
         app.include_router(_local_session(parts), prefix="/v1")
 
 
-def _pages(settings: Settings) -> APIRouter:
+def _pages(settings: Settings, *, simulated: bool) -> APIRouter:
     sockets = [settings.elevenlabs_base_url or PLATFORM, *([settings.public_url] if settings.public_url else [])]
-    return create_pages(sockets=sockets, embedders=settings.cors_origins)
+    return create_pages(sockets=sockets, embedders=settings.cors_origins, simulated=simulated)
 
 
 _health = APIRouter(tags=["health"])

@@ -14,7 +14,10 @@ from oneiro.web import help_lines
 from oneiro.web.pages import create_pages
 from oneiro.web.security import page_headers, socket_origin
 
-SHELL = '<!doctype html><meta name="oneiro-embedders" content="" /><div id="page"></div>'
+SHELL = (
+    '<!doctype html><meta name="oneiro-embedders" content="" /><meta name="oneiro-demo" content="" />'
+    '<div id="page"></div>'
+)
 Serve = Callable[..., httpx.AsyncClient]
 
 
@@ -22,11 +25,14 @@ Serve = Callable[..., httpx.AsyncClient]
 async def serve() -> AsyncIterator[Serve]:
     made: list[httpx.AsyncClient] = []
 
-    def client(static: Path, *, embedders: tuple[str, ...] = ()) -> httpx.AsyncClient:
+    def client(static: Path, *, embedders: tuple[str, ...] = (), simulated: bool = False) -> httpx.AsyncClient:
         app = FastAPI(openapi_url=None)
         http.install_problems(app)
         app.include_router(help_lines.router, prefix="/v1")
-        app.include_router(create_pages(sockets=["https://api.example.org"], embedders=embedders, static=static))
+        pages = create_pages(
+            sockets=["https://api.example.org"], embedders=embedders, simulated=simulated, static=static
+        )
+        app.include_router(pages)
         made.append(httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1"))
         return made[-1]
 
@@ -68,6 +74,12 @@ async def test_only_known_apps_may_embed_the_page(serve: Serve, bundle: Path) ->
     answer = await serve(bundle, embedders=("https://journal.example",)).get("/")
     assert 'content="https://journal.example"' in answer.text
     assert "frame-ancestors 'self' https://journal.example" in answer.headers["content-security-policy"]
+
+
+async def test_a_page_before_an_engine_says_so_before_anything_is_asked(serve: Serve, bundle: Path) -> None:
+    demo = '<meta name="oneiro-demo" content="yes" />'
+    assert demo in (await serve(bundle, simulated=True).get("/")).text
+    assert demo not in (await serve(bundle).get("/")).text
 
 
 async def test_assets_may_be_kept_for_ever_and_come_packed(serve: Serve, bundle: Path) -> None:

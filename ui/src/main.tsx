@@ -44,7 +44,7 @@ function SignedOut() {
   return (
     <Frame title="Sign in" kind="narrow">
       <h1>Please sign in</h1>
-      <p class="lead">Open this page from your app once more, and it will know you again. Nothing was lost.</p>
+      <p class="lead">Open this page from your app once more, and it will know you again.</p>
     </Frame>
   );
 }

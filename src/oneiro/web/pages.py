@@ -22,18 +22,22 @@ VIEWS = (
 )  # fmt: skip
 FILES = ("manifest.webmanifest", "icon.svg", "icon-192.png", "icon-512.png", "offline.html", "offline.css", "sw.js")
 _EMBEDDERS = '<meta name="oneiro-embedders" content="" />'
+_DEMO = '<meta name="oneiro-demo" content="" />'
 _NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Oneiro</title>
 <h1>The pages are not built yet</h1>
 <p>The API works. In a checkout of Oneiro, <code>make ui</code> builds the pages; a released wheel holds them.</p>
 </html>"""
 
 
-def create_pages(*, sockets: Sequence[str], embedders: Sequence[str] = (), static: Path = STATIC) -> APIRouter:
+def create_pages(
+    *, sockets: Sequence[str], embedders: Sequence[str] = (), simulated: bool = False, static: Path = STATIC
+) -> APIRouter:
     """The pages as routes, to be included after everything else.
 
     `sockets`: addresses at which conversations are opened (the platform's or the engine's, and our own public one);
     the page may connect to nothing else. `embedders`: origins that may show the page in a frame and sign its dreamer
-    in. `static`: where the bundle lies; without one a single page says how to build it.
+    in. `simulated`: the platform is an engine, and the page says so on arriving. `static`: where the bundle lies;
+    without one a single page says how to build it.
     """
     headers = page_headers(sockets, embedders)
     pages = APIRouter(include_in_schema=False)
@@ -42,8 +46,9 @@ def create_pages(*, sockets: Sequence[str], embedders: Sequence[str] = (), stati
         shell = static / "index.html"
         if not shell.is_file():
             return HTMLResponse(_NOT_BUILT, status_code=503, headers={**headers, "Cache-Control": "no-store"})
-        known = html.escape(" ".join(embedders), quote=True)
-        content = shell.read_text("utf-8").replace(_EMBEDDERS, _EMBEDDERS.replace('""', f'"{known}"'))
+        content = shell.read_text("utf-8")
+        for tag, value in ((_EMBEDDERS, " ".join(embedders)), (_DEMO, "yes" if simulated else "")):
+            content = content.replace(tag, tag.replace('""', f'"{html.escape(value, quote=True)}"'))
         return HTMLResponse(content, headers={**headers, "Cache-Control": "no-cache"})
 
     async def asset(request: Request, name: str) -> Response:

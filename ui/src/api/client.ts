@@ -11,6 +11,8 @@ export type Talk = Schemas["Conversation"];
 export type Message = Schemas["Message"];
 export type Dream = Schemas["Dream"];
 export type Dreamer = Schemas["Dreamer"];
+export type Insights = Schemas["Insights"];
+export type Recurring = Schemas["Recurring"];
 
 type Method = "get" | "post" | "put" | "patch" | "delete";
 type PathsWith<M extends Method> = {
@@ -37,6 +39,8 @@ export class Problem extends Error {
     readonly status: number,
     readonly code: string,
     detail: string,
+    /** Seconds after which to come again, where the API says so. */
+    readonly retryAfter: number | null = null,
   ) {
     super(detail);
   }
@@ -51,18 +55,40 @@ export async function ask<M extends Method, P extends PathsWith<M>>(
   path: P,
   options: Ask<Operation<P, M>> = {},
 ): Promise<Answer<Operation<P, M>>> {
-  let response = await send(method, path, options, await token());
-  if (response.status === 401) response = await send(method, path, options, await renewToken());
-  if (!response.ok) throw await problem(response);
+  const response = await reach(method, path, options);
   return (response.status === 204 ? undefined : await response.json()) as Answer<Operation<P, M>>;
 }
 
-async function send<O>(method: string, path: string, options: Ask<O>, bearer: string | null): Promise<Response> {
-  const headers = new Headers();
+/** A file of the API, as it comes. */
+export async function file(path: PathsWith<"get">): Promise<Blob> {
+  return (await reach("get", path, {})).blob();
+}
+
+/** The answer to a request, whose token is renewed once where it has run out. Throws a Problem. */
+export async function reach(method: Method, path: string, options: Raw): Promise<Response> {
+  let response = await send(method, path, options, await token());
+  if (response.status === 401) response = await send(method, path, options, await renewToken());
+  if (!response.ok) throw await problem(response);
+  return response;
+}
+
+interface Raw {
+  path?: unknown;
+  query?: unknown;
+  body?: unknown;
+  once?: string;
+  keepalive?: boolean;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
+async function send(method: string, path: string, options: Raw, bearer: string | null): Promise<Response> {
+  const headers = new Headers(options.headers);
   if (bearer) headers.set("Authorization", `Bearer ${bearer}`);
   if (options.body !== undefined) headers.set("Content-Type", "application/json");
   if (options.once) headers.set("Idempotency-Key", options.once);
   const request: RequestInit = { method: method.toUpperCase(), headers, keepalive: options.keepalive ?? false };
+  if (options.signal) request.signal = options.signal;
   if (options.body !== undefined) request.body = JSON.stringify(options.body);
   try {
     return await fetch(filled(path, options.path) + asked(options.query), request);
@@ -81,8 +107,8 @@ function asked(query: unknown): string {
 
 async function problem(response: Response): Promise<Problem> {
   try {
-    const body = (await response.json()) as { code?: string; detail?: string };
-    return new Problem(response.status, body.code ?? "unknown", body.detail ?? response.statusText);
+    const body = (await response.json()) as { code?: string; detail?: string; retry_after?: number };
+    return new Problem(response.status, body.code ?? "unknown", body.detail ?? response.statusText, body.retry_after ?? null);
   } catch {
     return new Problem(response.status, "unknown", response.statusText);
   }

@@ -1,4 +1,5 @@
 // What several views need and what seldom changes: asked for once.
+import { region } from "../talk/keeping";
 import { ask, type Dreamer, type InterpreterCard } from "./client";
 
 let cards: Promise<InterpreterCard[]> | null = null;
@@ -12,4 +13,8 @@ export function interpreters(): Promise<InterpreterCard[]> {
     }));
 }
 
-export const me = (): Promise<Dreamer> => ask("get", "/v1/me");
+export async function me(): Promise<Dreamer> {
+  const dreamer = await ask("get", "/v1/me");
+  if (dreamer.region) region.set(dreamer.region);
+  return dreamer;
+}

@@ -44,9 +44,14 @@ export async function token(): Promise<string | null> {
 }
 
 export async function renewToken(): Promise<string | null> {
+  dropToken();
+  return token();
+}
+
+/** Let go of the session, without asking for another. */
+export function dropToken(): void {
   held = null;
   sessionStorage.removeItem(KEY);
-  return token();
 }
 
 async function fetchToken(): Promise<string | null> {

@@ -3,6 +3,9 @@ import { useEffect, useState } from "preact/hooks";
 import { theme } from "../talk/keeping";
 import { Icon } from "./Icon";
 
+/** The platform is simulated: the server writes it into the page, so that it is seen on arriving. */
+const DEMO = document.querySelector<HTMLMetaElement>('meta[name="oneiro-demo"]')?.content === "yes";
+
 /** A page with the quiet line above it and the way to help below. */
 export function Frame({ title, children, kind = "" }: { title: string; children: ComponentChildren; kind?: string }) {
   useEffect(() => {
@@ -14,9 +17,12 @@ export function Frame({ title, children, kind = "" }: { title: string; children:
         To the content
       </a>
       <header class="above">
-        <a class="wordmark" href="/" aria-label="Oneiro, to the beginning">
-          Oneiro
-        </a>
+        <div class="name">
+          <a class="wordmark" href="/" aria-label="Oneiro, to the beginning">
+            Oneiro
+          </a>
+          {DEMO && <span class="badge">Demo</span>}
+        </div>
         <nav aria-label="Pages">
           <a class="quiet" href="/journal">
             <Icon name="book" />
@@ -33,7 +39,7 @@ export function Frame({ title, children, kind = "" }: { title: string; children:
         {children}
       </main>
       <footer class="below">
-        <p>An AI, not a clinician.</p>
+        <p>{DEMO ? "A demo: software answers, no voice service. " : ""}An AI, not a clinician.</p>
         <a href="/help">Help lines</a>
       </footer>
     </div>

@@ -9,12 +9,28 @@ export interface Palette {
 const CALM: Palette = { accent: "#a9a4c9", glow: "#4a4770" };
 const HEX = /^#[0-9a-f]{6}$/i;
 
-/** An interpreter's colours; anything that is no colour gives way to a calm one. */
+/** How bright an accent is at least, and a glow at most: the one is read at night, the other by day. */
+const BRIGHT = 0.2;
+const DEEP = 0.16;
+
+/** An interpreter's colours, moved as far as words in them need; what is no colour gives way to a calm one. */
 export function palette(card: Pick<InterpreterCard, "appearance"> | null | undefined): Palette {
   const look = (card?.appearance ?? {}) as Record<string, string | null | undefined>;
   const accent = HEX.test(look["accent"] ?? "") ? look["accent"]! : CALM.accent;
-  return { accent, glow: HEX.test(look["glow"] ?? "") ? look["glow"]! : CALM.glow };
+  const glow = HEX.test(look["glow"] ?? "") ? look["glow"]! : CALM.glow;
+  return {
+    accent: moved(accent, [255, 255, 255], (light) => light >= BRIGHT),
+    glow: moved(glow, [18, 12, 34], (light) => light <= DEEP),
+  };
 }
+
+function moved(hex: string, toward: Rgb, enough: (light: number) => boolean): string {
+  let colour = hex;
+  for (let share = 0.1; share < 1 && !enough(luminance(colour)); share += 0.1) colour = asHex(blend(rgb(hex), toward, share));
+  return colour;
+}
+
+const asHex = (colour: Rgb): string => `#${colour.map((part) => part.toString(16).padStart(2, "0")).join("")}`;
 
 type Rgb = [number, number, number];
 

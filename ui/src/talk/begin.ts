@@ -2,7 +2,7 @@
 import { ask, type Dreamer, type InterpreterCard, Problem } from "../api/client";
 import { go } from "../router";
 import { microphone } from "../voice/call";
-import { draft } from "./keeping";
+import { draft, region } from "./keeping";
 import { Live, live } from "./live";
 
 export interface Wish {
@@ -62,13 +62,20 @@ const WITHOUT_MICROPHONE = {
   absent: "There is no microphone here, so we write. That is just as good.",
 };
 
-/** Note what was agreed to before the first conversation. */
-export async function agree(me: Dreamer, consents: { voice?: boolean; memory: boolean }): Promise<Dreamer> {
-  const region = me.region ?? ownRegion();
-  return ask("patch", "/v1/me", { body: { consents, ...(region ? { region } : {}) } });
+export interface Agreement {
+  consents: { voice?: boolean; memory: boolean };
+  birthYear: number;
 }
 
-function ownRegion(): string | null {
-  const region = new Intl.Locale(navigator.language).region;
-  return region && /^[A-Z]{2}$/.test(region) ? region : null;
+/** Note what was agreed to before the first conversation. */
+export async function agree(me: Dreamer, { consents, birthYear }: Agreement): Promise<Dreamer> {
+  const where = me.region ? {} : known(region.get());
+  return ask("patch", "/v1/me", { body: { consents, birth_year: birthYear, ...where } });
 }
+
+const known = (code: string): { region?: string } => (/^[A-Z]{2}$/.test(code) ? { region: code } : {});
+
+const GROWN = 18;
+
+/** Whether somebody born in this year may talk here. */
+export const grown = (birthYear: number): boolean => new Date().getFullYear() - birthYear >= GROWN;

@@ -35,6 +35,21 @@ export const agreed = {
   set: () => write("oneiro.agreed", "1"),
 };
 
+/** Where she is, for the help lines; the profile knows it, and a page without a session remembers it. */
+export const region = {
+  get: (): string => read("oneiro.region") || (new Intl.Locale(navigator.language).region ?? ""),
+  set: (code: string) => write("oneiro.region", code),
+};
+
+/** Forget everything of hers that this browser holds. */
+export function forgetAll(): void {
+  try {
+    for (const key of Object.keys(localStorage)) if (key.startsWith("oneiro.") && key !== "oneiro.theme") localStorage.removeItem(key);
+  } catch {
+    // Nothing was kept.
+  }
+}
+
 export const theme = {
   get: (): "night" | "day" => (read("oneiro.theme") === "day" ? "day" : "night"),
   set: (value: "night" | "day") => {

@@ -1,11 +1,22 @@
 // A conversation while it lives: what was said, whose turn it is, and how it is held together when a line breaks.
 import { ask, everything, type HelpCard, type Message, Problem, type Started, type Talk } from "../api/client";
+import { follow } from "../api/stream";
 import { createStore } from "../store";
 import { type Call, type Hears, openCall } from "../voice/call";
+import { afterwards, AWAY, BACK, closing, RESTORED, retry, unreached } from "./endings";
 import { spoken } from "./keeping";
 import { Reports } from "./reports";
 
-export type Phase = "connecting" | "listening" | "thinking" | "speaking" | "paused" | "rejoining" | "lost" | "ended";
+export type Phase =
+  | "connecting"
+  | "listening"
+  | "thinking"
+  | "speaking"
+  | "paused"
+  | "rejoining"
+  | "lost"
+  | "elsewhere"
+  | "ended";
 
 export interface Line {
   key: string;
@@ -23,6 +34,10 @@ export interface Scene {
   voice: boolean;
   muted: boolean;
   hushed: boolean;
+  /** The platform is away, and somebody of ours goes on in writing. */
+  degraded: boolean;
+  /** The conversation is about to end by itself: why, and the words to part with. */
+  parting: { reason: string; words: string } | null;
   card: HelpCard | null;
   /** How many lines stand before the card: it follows the words that called for it. */
   cardAt: number;
@@ -30,9 +45,13 @@ export interface Scene {
   start: Started | null;
 }
 
-const RETRY_MS = [300, 1000, 2000, 4000, 8000, 8000];
 /** How long a reply is held back from the report, in case it is corrected. */
 const SETTLE_MS = 1200;
+/** How long a reply to words of danger may take, before the words that came with the card stand in for it. */
+const CARE_MS = 2500;
+/** In these nobody is connected: what happens to the conversation comes by its events. */
+const APART: readonly Phase[] = ["paused", "lost", "elsewhere"];
+export const OVER: readonly string[] = ["conversation.ended", "conversation.failed", "conversation.deleted"];
 
 export class Live {
   readonly scene = createStore<Scene>({
@@ -41,6 +60,8 @@ export class Live {
     voice: false,
     muted: false,
     hushed: false,
+    degraded: false,
+    parting: null,
     card: null,
     cardAt: 0,
     notice: "",
@@ -52,6 +73,9 @@ export class Live {
   private unreported: { key: string; timer: ReturnType<typeof setTimeout> } | null = null;
   private calls = 0;
   private keys = 0;
+  /** She came to speak, and speaks again when that is possible again. */
+  private aloud = false;
+  private unfollow: (() => void) | null = null;
 
   constructor(
     readonly id: string,
@@ -60,6 +84,7 @@ export class Live {
   ) {
     this.reports = new Reports(id, ({ card }) => card && this.show(card));
     addEventListener("pagehide", this.depart);
+    addEventListener("online", this.online);
   }
 
   level = (): number => {
@@ -70,14 +95,23 @@ export class Live {
   };
 
   async begin(start: Started, voice: boolean, notice = ""): Promise<void> {
-    const aloud = voice && !start.text_only;
-    spoken.set(this.id, aloud);
-    this.change({ start, voice: aloud, phase: "connecting", notice, card: start.help_card ?? null });
-    await this.connect(start).catch(() => this.resume(0));
+    this.aloud = voice;
+    spoken.set(this.id, voice);
+    this.change({ phase: "connecting", notice, card: start.help_card ?? null });
+    this.take(start);
+    await this.connect(start).catch((error: unknown) => this.broken(codeOf(error)));
+  }
+
+  /** What a start or a resume answered; while the platform is away it is writing, whatever she came for. */
+  private take(start: Started): void {
+    const { degraded, notice } = this.scene.get();
+    const words = start.degraded ? AWAY(this.aloud) : degraded ? RESTORED(this.aloud) : notice;
+    this.change({ start, voice: this.aloud && !start.text_only, degraded: start.degraded ?? false, notice: words });
   }
 
   /** Come back to a conversation that this page does not hold any more. */
   async rejoin(voice: boolean): Promise<void> {
+    this.aloud = voice;
     this.change({ phase: "rejoining", voice });
     await this.recall();
     await this.resume(0);
@@ -98,12 +132,18 @@ export class Live {
     this.add("user", text);
     this.reportIfDirect("user", text);
     this.call.write(text);
-    this.change({ phase: "thinking", notice: "" });
+    this.change({ phase: "thinking", notice: "", parting: null });
   }
 
-  private show(card: HelpCard): void {
+  private show(card: HelpCard, words: string | null = null): void {
     const last = this.scene.get().lines.findLastIndex(({ sender }) => sender === "user");
     this.change({ card, cardAt: last + 1 });
+    if (!words || !this.scene.get().voice) return;
+    // The relay stops a reply that was begun without knowing; what is said in its place must not be silence.
+    setTimeout(() => {
+      const { lines } = this.scene.get();
+      if (lines.findLastIndex(({ sender }) => sender === "interpreter") <= last) this.add("interpreter", words);
+    }, CARE_MS);
   }
 
   dismissCard(): void {
@@ -128,7 +168,7 @@ export class Live {
 
   /** Let it rest; it can be come back to until the server has waited long enough. */
   async pause(): Promise<void> {
-    if (["paused", "lost", "ended"].includes(this.scene.get().phase)) return;
+    if ([...APART, "ended"].includes(this.scene.get().phase)) return;
     this.leaving = true;
     this.change({ phase: "paused", notice: "" });
     await this.deliver();
@@ -151,7 +191,7 @@ export class Live {
   }
 
   private async tellEnd(reason: "user_ended" | "agent_ended" | "error"): Promise<Talk> {
-    removeEventListener("pagehide", this.depart);
+    this.forget();
     return ask("post", "/v1/conversations/{conversation_id}/end", { path: { conversation_id: this.id }, body: { reason } });
   }
 
@@ -166,7 +206,7 @@ export class Live {
       return;
     }
     this.call = call;
-    this.call.mute(this.scene.get().muted);
+    this.call.mute(this.scene.get().muted || this.scene.get().degraded);
     if (start.transport === "direct") {
       const path = { conversation_id: this.id };
       const body = { elevenlabs_conversation_id: this.call.id };
@@ -174,6 +214,28 @@ export class Live {
     }
     if (this.scene.get().phase !== "speaking") this.change({ phase: "listening" });
   }
+
+  /** Nothing that happens in the window concerns this conversation any more. */
+  private forget(): void {
+    removeEventListener("pagehide", this.depart);
+    removeEventListener("online", this.online);
+    this.unfollow?.();
+    this.unfollow = null;
+  }
+
+  /** It is over, by whatever means: on to what stays of it. */
+  private async over(): Promise<void> {
+    if (this.scene.get().phase === "ended") return;
+    this.leaving = true;
+    this.change({ phase: "ended" });
+    await this.drop();
+    this.forget();
+    this.ended(this.id);
+  }
+
+  private online = (): void => {
+    if (this.scene.get().phase === "lost") void this.comeBack();
+  };
 
   private hears(number: number): Hears {
     const mine = <A extends unknown[]>(does: (...given: A) => void) => (...given: A) => {
@@ -185,17 +247,17 @@ export class Live {
         this.settle();
         this.add("user", text);
         this.reportIfDirect("user", text);
-        this.change({ phase: "thinking" });
+        this.change({ phase: "thinking", parting: null });
       }),
       said: mine((text, turn) => this.whole(key(turn), text)),
       piece: mine((text, kind, turn) => this.piece(key(turn), text, kind)),
       corrected: mine((text, turn) => this.put(key(turn), text, false)),
       interrupted: mine(() => this.unhush()),
       mode: mine((mode) => this.turnTo(mode)),
-      safety: mine((card) => card && this.show(card)),
-      degraded: mine(() => this.change({ notice: "The voice platform is away; a simpler voice goes on with you." })),
-      ending: mine(() => this.change({ notice: "This conversation will have to end in a moment." })),
-      closed: mine((details) => void this.closed(details)),
+      safety: mine((card, words) => card && this.show(card, words)),
+      degraded: mine(() => this.degrade()),
+      ending: mine((reason, words) => this.change({ parting: { reason, words } })),
+      closed: mine((code, reason) => void this.closed(code, reason)),
     };
   }
 
@@ -225,35 +287,48 @@ export class Live {
     this.change({ phase: kind === "stop" ? "listening" : "speaking" });
   }
 
-  private async closed(details: { reason: string; closeCode?: number }): Promise<void> {
+  /** Of a voice call only the writing is left; nobody listens, so nothing is sent either. */
+  private degrade(): void {
+    this.call?.mute(true);
+    this.change({ degraded: true, voice: false, notice: AWAY(this.aloud) });
+  }
+
+  private async closed(code: number, reason: string): Promise<void> {
     this.call = null;
     if (this.leaving) return;
     await this.deliver();
-    if (details.reason === "agent") {
+    if (reason === "continued elsewhere") {
+      this.change({ phase: "elsewhere", notice: "" });
+    } else if (code === 1000) {
       this.leaving = true;
       this.change({ phase: "ended" });
       await this.tellEnd("agent_ended").catch(() => null);
       this.ended(this.id);
-      return;
-    }
-    this.change({ phase: "rejoining", notice: "The line broke. Finding you again …" });
-    await this.resume(0);
+    } else await this.broken(code);
   }
 
-  private async resume(attempt: number): Promise<void> {
-    await new Promise((done) => setTimeout(done, attempt || this.calls ? RETRY_MS[attempt] : 0));
-    if (this.leaving && this.scene.get().phase !== "rejoining") return;
+  private async broken(code: number): Promise<void> {
+    this.change({ phase: "rejoining", notice: closing(code) });
+    await this.resume(0, code);
+  }
+
+  private async resume(attempt: number, code = 0): Promise<void> {
+    const wait = attempt || this.calls ? retry(code)[attempt] : 0;
+    await new Promise((done) => setTimeout(done, wait));
+    if (this.scene.get().phase !== "rejoining") return;
     try {
       const path = { conversation_id: this.id };
       const start = await ask("post", "/v1/conversations/{conversation_id}/resume", { path });
-      this.change({ start });
+      const before = this.scene.get().degraded;
+      this.take(start);
       await this.connect(start);
-      this.change({ notice: this.calls > 1 ? "The line is back." : "" });
+      if (!before && !this.scene.get().degraded) this.change({ notice: this.calls > 1 ? BACK : "" });
     } catch (error) {
-      if (error instanceof Problem && error.code === "conversation_ended") this.ended(this.id);
-      else if (attempt + 1 < RETRY_MS.length && !(error instanceof Problem && error.status === 404)) {
-        await this.resume(attempt + 1);
-      } else this.change({ phase: "lost", notice: "" });
+      if (this.scene.get().phase !== "rejoining") return;
+      if (error instanceof Problem && afterwards(error)) await this.over();
+      else if (attempt + 1 < retry(code).length && !(error instanceof Problem && error.status === 404)) {
+        await this.resume(attempt + 1, codeOf(error) || code);
+      } else this.change({ phase: "lost", notice: unreached(error) });
     }
   }
 
@@ -302,8 +377,23 @@ export class Live {
 
   private change(part: Partial<Scene>): void {
     this.scene.set({ ...this.scene.get(), ...part });
+    this.attend();
+  }
+
+  /** Follow the events where no socket tells that the conversation was ended: apart, or at the platform directly. */
+  private attend(): void {
+    const { phase, start } = this.scene.get();
+    if (APART.includes(phase) || (start?.transport === "direct" && phase !== "ended")) {
+      this.unfollow ??= follow(this.id, (type) => OVER.includes(type) && void this.over());
+    } else {
+      this.unfollow?.();
+      this.unfollow = null;
+    }
   }
 }
+
+/** The close code with which a socket was refused. */
+const codeOf = (error: unknown): number => (error as { closeCode?: number } | null)?.closeCode ?? 0;
 
 /** The conversation this page holds, if any. */
 let held: Live | null = null;

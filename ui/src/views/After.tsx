@@ -7,6 +7,7 @@ import { Frame } from "../parts/Frame";
 import { Rating } from "../parts/Rating";
 import { kindly } from "../parts/words";
 import { useLoaded } from "../store";
+import { ENDS } from "../talk/endings";
 import { live } from "../talk/live";
 
 interface Harvest {
@@ -60,6 +61,7 @@ export function After({ id }: { id: string }) {
       {!value && !failed && <p class="lead">Gathering what was said …</p>}
       {value && (
         <>
+          {ENDS[value.talk.end_reason ?? ""] && <p class="lead">{ENDS[value.talk.end_reason ?? ""]}</p>}
           {value.talk.summary && (
             <section aria-labelledby="summary">
               <h2 id="summary">What was said</h2>

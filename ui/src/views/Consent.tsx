@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Dreamer } from "../api/client";
 import { kindly } from "../parts/words";
-import { agree } from "../talk/begin";
+import { agree, grown } from "../talk/begin";
 import { agreed as remembered } from "../talk/keeping";
 
 interface Props {
@@ -15,15 +15,17 @@ interface Props {
 /** Asked once, before the first word or the first sound. */
 export function Consent({ me, name, voice, close, agreed }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
-  const [grown, grow] = useState(remembered.get());
+  const [year, born] = useState(me.birth_year ? String(me.birth_year) : "");
   const [memory, remember] = useState(me.consents.memory ?? false);
   const [wrong, err] = useState("");
+  const young = /^\d{4}$/.test(year) && !grown(Number(year));
   useEffect(() => dialog.current?.showModal(), []);
 
   async function say(event: Event) {
     event.preventDefault();
+    if (young) return;
     try {
-      await agree(me, voice ? { voice: true, memory } : { memory });
+      await agree(me, { consents: voice ? { voice: true, memory } : { memory }, birthYear: Number(year) });
       remembered.set();
       agreed();
     } catch (error) {
@@ -57,10 +59,26 @@ export function Consent({ me, name, voice, close, agreed }: Props) {
             .
           </li>
         </ul>
-        <label class="tick">
-          <input type="checkbox" required checked={grown} onChange={(event) => grow(event.currentTarget.checked)} />
-          <span>I am 18 or older.</span>
+        <label class="born">
+          <span>The year you were born</span>
+          <input
+            type="text"
+            inputMode="numeric"
+            autocomplete="bday-year"
+            pattern="(19|20)[0-9]{2}"
+            title="Four digits, such as 1990"
+            maxLength={4}
+            required
+            value={year}
+            aria-describedby="born-why"
+            onInput={(event) => born(event.currentTarget.value)}
+          />
         </label>
+        <p id="born-why" class="hint" role={young ? "alert" : undefined}>
+          {young
+            ? "This place is for grown-ups, from 18 on. Please tell the dream to somebody you trust; the help lines are there for you, too."
+            : "For people of 18 and older."}
+        </p>
         <label class="tick">
           <input type="checkbox" checked={memory} onChange={(event) => remember(event.currentTarget.checked)} />
           <span>
@@ -73,7 +91,7 @@ export function Consent({ me, name, voice, close, agreed }: Props) {
           </p>
         )}
         <div class="ways">
-          <button type="submit" class="main">
+          <button type="submit" class="main" disabled={young}>
             {voice ? "Agree and open the microphone" : "Agree and begin"}
           </button>
           <button type="button" class="quiet" onClick={() => dialog.current?.close()}>

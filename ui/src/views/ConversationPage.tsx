@@ -10,6 +10,7 @@ import { Rating } from "../parts/Rating";
 import { kindly, when } from "../parts/words";
 import { go } from "../router";
 import { useLoaded } from "../store";
+import { ENDS } from "../talk/endings";
 
 export function ConversationPage({ id }: { id: string }) {
   const path = { conversation_id: id };
@@ -48,7 +49,8 @@ export function ConversationPage({ id }: { id: string }) {
           <h1>With {name}</h1>
           <p class="hint">
             {when(value.talk.created_at)}
-            {ENDS[value.talk.end_reason ?? ""] && ` · ${ENDS[value.talk.end_reason ?? ""]}`}
+            {ENDS[value.talk.end_reason ?? ""] && `. ${ENDS[value.talk.end_reason ?? ""]}`}
+            {value.talk.degraded && " In part without the voice service."}
           </p>
           {value.talk.summary && <p class="told summary">{value.talk.summary}</p>}
           <ol class="transcript" aria-label="What was said">
@@ -71,10 +73,3 @@ export function ConversationPage({ id }: { id: string }) {
     </Frame>
   );
 }
-
-const ENDS: Record<string, string> = {
-  timeout: "ended by itself after a long silence",
-  error: "broken off by a fault",
-  system_shutdown: "ended by the service",
-  never_connected: "never quite began",
-};

@@ -4,11 +4,12 @@ import { Frame } from "../parts/Frame";
 import { Lines } from "../parts/SafetyCard";
 import { kindly } from "../parts/words";
 import { useLoaded } from "../store";
+import { region as own } from "../talk/keeping";
 
 const NAMES = new Intl.DisplayNames(undefined, { type: "region", fallback: "code" });
 
 export function Help() {
-  const [region, move] = useState(new Intl.Locale(navigator.language).region ?? "");
+  const [region, move] = useState(own.get());
   const { value, failed } = useLoaded(
     () => ask("get", "/v1/help-lines", { query: { region: region || null, language: navigator.language } }),
     region,

@@ -9,7 +9,7 @@ import { Orb } from "../parts/Orb";
 import { beginning, kindly } from "../parts/words";
 import { go } from "../router";
 import { useLoaded } from "../store";
-import { begin, keepDream, NotBegun } from "../talk/begin";
+import { begin, grown, keepDream, NotBegun } from "../talk/begin";
 import { agreed, draft, lastWith } from "../talk/keeping";
 import { sdk } from "../voice/call";
 import { Consent } from "./Consent";
@@ -81,7 +81,7 @@ export function Home({ wanted, dreamId }: { wanted: string | null; dreamId: stri
 
   function want(voice: boolean) {
     const dreamer = known.value;
-    if (dreamer && (!agreed.get() || (voice && !dreamer.consents.voice))) wonder(voice ? "voice" : "writing");
+    if (dreamer && (!agreed.get() || !grown(dreamer.birth_year ?? Infinity) || (voice && !dreamer.consents.voice))) wonder(voice ? "voice" : "writing");
     else void start(voice);
   }
 

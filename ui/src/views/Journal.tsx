@@ -1,12 +1,12 @@
-import { useState } from "preact/hooks";
 import { ask, type Dream, everything, type InterpreterCard, type Talk } from "../api/client";
 import { interpreters } from "../api/known";
 import { palette } from "../parts/colours";
 import { Frame } from "../parts/Frame";
+import { Nights } from "../parts/Nights";
 import { Orb } from "../parts/Orb";
+import { TakeAlong } from "../parts/TakeAlong";
 import { beginning, kindly, when } from "../parts/words";
 import { useLoaded } from "../store";
-import { exportAll } from "../talk/export";
 
 interface Shelf {
   dreams: Dream[];
@@ -25,7 +25,6 @@ async function shelf(): Promise<Shelf> {
 
 export function Journal() {
   const { value, failed, again } = useLoaded(shelf, "shelf");
-  const [saving, save] = useState(false);
   const empty = value && value.dreams.length + value.talks.length === 0;
   return (
     <Frame title="Journal" kind="narrow">
@@ -65,6 +64,7 @@ export function Journal() {
           </ul>
         </section>
       )}
+      {value && !empty && <Nights />}
       {value && value.talks.length > 0 && (
         <section aria-labelledby="talks">
           <h2 id="talks">Conversations</h2>
@@ -77,17 +77,7 @@ export function Journal() {
       )}
       {value && !empty && (
         <div class="ways spread">
-          <button
-            type="button"
-            class="soft"
-            disabled={saving}
-            onClick={() => {
-              save(true);
-              void exportAll().finally(() => save(false));
-            }}
-          >
-            {saving ? "Gathering …" : "Take everything with me"}
-          </button>
+          <TakeAlong />
         </div>
       )}
     </Frame>

@@ -7,11 +7,13 @@ import { dress, palette } from "../parts/colours";
 import { Icon } from "../parts/Icon";
 import { type Mood, Orb } from "../parts/Orb";
 import { SafetyCard } from "../parts/SafetyCard";
+import { follow } from "../api/stream";
 import { kindly } from "../parts/words";
 import { go } from "../router";
 import { useLoaded, useStore } from "../store";
+import { PARTING } from "../talk/endings";
 import { draft, spoken } from "../talk/keeping";
-import { type Line, Live, live, type Phase, type Scene } from "../talk/live";
+import { type Line, Live, live, OVER, type Phase, type Scene } from "../talk/live";
 import { microphone } from "../voice/call";
 
 export function Talk({ id }: { id: string }) {
@@ -39,6 +41,8 @@ function Threshold({ id, enter }: { id: string; enter: (talk: Live) => void }) {
     if (over) go(`/conversations/${id}`, true);
     // A microphone needs a hand; writing can go on by itself.
     else if (value && !aloud) void back(false);
+    else if (value) return follow(id, (type) => OVER.includes(type) && go(`/after/${id}`, true));
+    return undefined;
   }, [value]);
 
   async function back(voice: boolean) {
@@ -91,6 +95,7 @@ const WORDS: Record<Phase, (name: string, scene: Scene) => string> = {
   paused: () => "Resting. Come back when you like.",
   rejoining: () => "Finding you again …",
   lost: () => "The line is lost",
+  elsewhere: () => "This goes on in another window",
   ended: () => "Closing gently …",
 };
 
@@ -102,6 +107,7 @@ const MOODS: Record<Phase, Mood> = {
   paused: "paused",
   rejoining: "connecting",
   lost: "paused",
+  elsewhere: "paused",
   ended: "resting",
 };
 
@@ -151,6 +157,7 @@ function Room({ talk }: { talk: Live }) {
       <main id="main" class="talk-words" tabIndex={0} aria-label="The conversation">
         {scene.notice && <p class="whisper">{scene.notice}</p>}
         <Transcript scene={scene} name={name} dismiss={() => talk.dismissCard()} />
+        {scene.parting && <Parting scene={scene} name={name} />}
       </main>
 
       <footer class="talk-below">
@@ -348,15 +355,41 @@ function Resting({ talk, scene, end }: { talk: Live; scene: Scene; end: () => vo
   if (scene.phase === "ended") return null;
   return (
     <div class="resting">
-      {scene.phase === "lost" && <p>What was said is kept. You can try again, or end here and read it later.</p>}
+      {RESTS[scene.phase] && <p>{RESTS[scene.phase]}</p>}
       <div class="ways">
         <button type="button" class="main" onClick={() => void talk.comeBack()}>
-          {scene.phase === "lost" ? "Try again" : "Go on"}
+          {GO_ON[scene.phase] ?? "Go on"}
         </button>
         <button type="button" class="soft" onClick={end}>
           End here
         </button>
       </div>
     </div>
+  );
+}
+
+const RESTS: Partial<Record<Phase, string>> = {
+  lost: "What was said is kept. You can try again, or end here and read it later.",
+  elsewhere: "Only one window can hold it at a time. You can bring it back to this one.",
+};
+
+const GO_ON: Partial<Record<Phase, string>> = { lost: "Try again", elsewhere: "Go on here" };
+
+/** It is about to close by itself: told early, softly, and with the words to part with. */
+function Parting({ scene: { parting, lines }, name }: { scene: Scene; name: string }) {
+  const { reason, words } = parting ?? { reason: "", words: "" };
+  // A brain that was told says them itself.
+  const said = lines.some(({ sender, text }) => sender === "interpreter" && text.includes(words));
+  useEffect(() => announce(`${PARTING(reason)} ${words}`), [reason, words]);
+  return (
+    <aside class="parting" aria-label="About to close">
+      <p>{PARTING(reason)}</p>
+      {words && !said && (
+        <blockquote>
+          <p>{words}</p>
+          <footer>{name}</footer>
+        </blockquote>
+      )}
+    </aside>
   );
 }

@@ -2,13 +2,17 @@ import { useState } from "preact/hooks";
 import { ask, type Dreamer } from "../api/client";
 import { me } from "../api/known";
 import { announce } from "../parts/announce";
+import { Erasure } from "../parts/Erasure";
 import { Frame } from "../parts/Frame";
+import { TakeAlong } from "../parts/TakeAlong";
 import { kindly } from "../parts/words";
 import { useLoaded } from "../store";
-import { exportAll } from "../talk/export";
+import { region as remembered } from "../talk/keeping";
 
 export function You() {
   const { value, failed } = useLoaded(me, "me");
+  const [gone, go] = useState(false);
+  if (gone) return <Gone />;
   return (
     <Frame title="You" kind="narrow">
       <h1>You</h1>
@@ -18,19 +22,54 @@ export function You() {
         </p>
       )}
       {value && <Profile dreamer={value} />}
+      {value && (
+        <section aria-labelledby="yours">
+          <h2 id="yours">What is yours</h2>
+          <p class="told">
+            {value.minutes_today > 0.5 && `You talked for ${Math.round(value.minutes_today)} minutes today. `}
+            Everything you told is kept as text until you delete it, dream by dream and talk by talk in the{" "}
+            <a href="/journal">journal</a>, or all at once here.
+          </p>
+          <div class="ways yours">
+            <TakeAlong />
+            <Erasure done={() => go(true)} />
+          </div>
+        </section>
+      )}
     </Frame>
   );
 }
 
+function Gone() {
+  return (
+    <Frame title="Everything is deleted" kind="narrow">
+      <h1>Everything is deleted</h1>
+      <p class="lead">Nothing of yours is left here. Thank you for what you told. The next dream is always a new one.</p>
+      <a class="soft" href="/">
+        To the beginning
+      </a>
+    </Frame>
+  );
+}
+
+const NAMES = new Intl.DisplayNames(undefined, { type: "region", fallback: "code" });
+const REGION = /^[A-Z]{2}$/;
+
 function Profile({ dreamer }: { dreamer: Dreamer }) {
   const [name, call] = useState(dreamer.name ?? "");
+  const [region, move] = useState(dreamer.region ?? "");
+  const [year, born] = useState(dreamer.birth_year ? String(dreamer.birth_year) : "");
   const [consents, allow] = useState(dreamer.consents);
   const [said, say] = useState("");
+  const help = useLoaded(() => ask("get", "/v1/help-lines", {}), "regions");
+  const regions = [...new Set([...(help.value?.regions ?? []), dreamer.region ?? ""])].filter((code) => REGION.test(code));
 
   async function save(event: Event) {
     event.preventDefault();
+    const known = { ...(region && { region }), ...(year && { birth_year: Number(year) }) };
     try {
-      await ask("patch", "/v1/me", { body: { name: name.trim() || null, consents } });
+      await ask("patch", "/v1/me", { body: { name: name.trim() || null, consents, ...known } });
+      if (region) remembered.set(region);
       say("Saved.");
       announce("Saved.");
     } catch (error) {
@@ -48,36 +87,54 @@ function Profile({ dreamer }: { dreamer: Dreamer }) {
   );
 
   return (
-    <>
-      <form class="entry" onSubmit={(event) => void save(event)}>
+    <form class="entry" onSubmit={(event) => void save(event)}>
+      <label>
+        <span>What may we call you?</span>
+        <input type="text" autocomplete="given-name" maxLength={100} value={name} onInput={(event) => call(event.currentTarget.value)} />
+      </label>
+      <div class="beside">
         <label>
-          <span>What may we call you?</span>
-          <input type="text" autocomplete="given-name" maxLength={100} value={name} onInput={(event) => call(event.currentTarget.value)} />
+          <span>Where you are, for help lines</span>
+          <select value={region} onChange={(event) => move(event.currentTarget.value)}>
+            {!dreamer.region && <option value="">Not said</option>}
+            {regions.map((code) => (
+              <option key={code} value={code}>
+                {NAMES.of(code)}
+              </option>
+            ))}
+          </select>
         </label>
-        <fieldset class="ticks">
-          <legend>What you allow</legend>
-          {tick("voice", "My voice may go to the speech service.", "Without it we write.")}
-          {tick("memory", "Earlier talks may be remembered.", "By the one you talked with.")}
-          {tick("analytics", "My talks may be counted.", "Numbers, never words.")}
-        </fieldset>
-        <div class="ways">
-          <button type="submit" class="main">
-            Save
-          </button>
-        </div>
-        {said && <p class="hint">{said}</p>}
-      </form>
-      <section aria-labelledby="yours">
-        <h2 id="yours">What is yours</h2>
-        <p class="told">
-          {dreamer.minutes_today > 0.5 && `You talked for ${Math.round(dreamer.minutes_today)} minutes today. `}
-          Everything you told is kept as text until you delete it, dream by dream, talk by talk, in the{" "}
-          <a href="/journal">journal</a>.
-        </p>
-        <button type="button" class="soft" onClick={() => void exportAll()}>
-          Take everything with me
+        <label class="born">
+          <span>Born in</span>
+          <input
+            type="text"
+            inputMode="numeric"
+            autocomplete="bday-year"
+            pattern="(19|20)[0-9]{2}"
+            title="Four digits, such as 1990"
+            maxLength={4}
+            required={Boolean(dreamer.birth_year)}
+            value={year}
+            onInput={(event) => born(event.currentTarget.value)}
+          />
+        </label>
+      </div>
+      <fieldset class="ticks">
+        <legend>What you allow</legend>
+        {tick("voice", "My voice may go to the speech service.", "Without it we write.")}
+        {tick("memory", "Earlier talks may be remembered.", "By the one you talked with.")}
+        {tick("analytics", "My talks may be counted.", "Numbers, never words.")}
+      </fieldset>
+      <div class="ways">
+        <button type="submit" class="main">
+          Save
         </button>
-      </section>
-    </>
+        {said && (
+          <p class="hint" role="status">
+            {said}
+          </p>
+        )}
+      </div>
+    </form>
   );
 }

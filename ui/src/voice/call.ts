@@ -15,10 +15,14 @@ export interface Hears {
   corrected(text: string, turn: number): void;
   interrupted(): void;
   mode(mode: Mode): void;
-  safety(card: HelpCard | null, tier: string): void;
+  /** Words of danger: the card, and what is said in place of a reply. */
+  safety(card: HelpCard | null, words: string | null): void;
+  /** The platform is away; what follows is written. */
   degraded(): void;
-  ending(): void;
-  closed(details: DisconnectionDetails): void;
+  /** It is about to end, for this reason and with these words. */
+  ending(reason: string, words: string): void;
+  /** Over; 1000 where nothing broke. */
+  closed(code: number, reason: string): void;
 }
 
 export interface Call {
@@ -51,16 +55,27 @@ export async function openCall(start: Started, voice: boolean, hears: Hears): Pr
     onAgentResponseCorrection: (fix) => hears.corrected(fix.corrected_agent_response, fix.event_id),
     onInterruption: () => hears.interrupted(),
     onModeChange: ({ mode }) => hears.mode(mode),
-    onIncomingEvent: (event: { type: string; safety_event?: { tier: string; card: HelpCard | null } }) => {
-      if (event.type === "oneiro_safety" && event.safety_event) {
-        hears.safety(event.safety_event.card, event.safety_event.tier);
-      } else if (event.type === "oneiro_degraded") hears.degraded();
-      else if (event.type === "oneiro_ending") hears.ending();
+    onIncomingEvent: (event: Ours) => {
+      if (event.type === "oneiro_safety") hears.safety(event.safety_event?.card ?? null, event.safety_event?.words ?? null);
+      else if (event.type === "oneiro_degraded") hears.degraded();
+      else if (event.type === "oneiro_ending") hears.ending(event.ending_event?.reason ?? "", event.ending_event?.words ?? "");
     },
-    onDisconnect: (details) => hears.closed(details),
+    onDisconnect: (details) => hears.closed(...asClosed(details)),
     onError: (message) => console.warn("call:", message),
   });
   return described(session, voice);
+}
+
+/** Frames that the relay adds to the platform's. */
+interface Ours {
+  type: string;
+  safety_event?: { card: HelpCard | null; words?: string | null };
+  ending_event?: { reason: string; words: string };
+}
+
+function asClosed(details: DisconnectionDetails): [number, string] {
+  if (details.reason === "user") return [1000, ""];
+  return [details.closeCode ?? (details.reason === "agent" ? 1000 : 1006), details.closeReason ?? ""];
 }
 
 function described(session: Session, voice: boolean): Call {
