@@ -39,7 +39,15 @@ def create_engine(settings: EngineSettings) -> FastAPI:
         yield
         await engine.close()
 
-    app = FastAPI(title="Oneiro engine", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Oneiro engine",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        # The framework's own telemetry would hold what was sent.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
     app.state.engine = engine
     app.add_middleware(Gate, engine=engine)
     problems.install(app)
