@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from urllib.parse import SplitResult, urlsplit
+from uuid import uuid4
 
 import httpx
 from tests.chaos.invariants import Acknowledged
@@ -56,48 +57,60 @@ class Traffic:
     stored: int = 0
     duplicates: int = 0
     sent: int = 0
-    """Requests whose last byte went out."""
+    """Requests that went out whole; those that were answered, or broke after that."""
     settled: int = 0
 
     @property
     def in_flight(self) -> int:
         return self.sent - self.settled
 
-    async def trace(self, name: str, _info: object) -> None:
-        if name == "http11.send_request_body.complete":
-            self.sent += 1
-
 
 @dataclass
 class Dreamer:
-    """A dreamer who tells things over HTTP."""
+    """A dreamer who tells things over HTTP, a connection for each request."""
 
     traffic: Traffic
-    http: httpx.AsyncClient
-    user_id: UUID
+    headers: dict[str, str]
 
     async def ask(self, method: str, path: str, body: object = None, **headers: str) -> httpx.Response:
         """Ask until there is an answer that is final: broken connections and 503 are tried again."""
         traffic = self.traffic
         while True:
-            url = f"{await traffic.door.passed()}/v1{path}"
-            before = traffic.sent
+            url = urlsplit(f"{await traffic.door.passed()}/v1{path}")
             try:
-                answer = await self.http.request(
-                    method, url, json=body, headers=headers, extensions={"trace": traffic.trace}
-                )
-            except httpx.TransportError:
+                answer = await self._exchange(method, url, body, headers)
+            except OSError:
                 traffic.broken += 1
-                traffic.settled += traffic.sent > before and traffic.in_flight > 0
                 # Until the next one is there: a port that nobody has gives refusals without end.
                 await asyncio.sleep(0.05)
                 continue
-            traffic.settled += 1
             traffic.answers[answer.status_code] += 1
             if answer.status_code not in {503, 429}:
                 return answer
             traffic.refusals.append(answer)
             await asyncio.sleep(min(float(answer.headers.get("Retry-After", "1")), 2.0))
+
+    async def _exchange(self, method: str, url: SplitResult, body: object, more: dict[str, str]) -> httpx.Response:
+        """One request, written by hand: a thousand at once shall cost the service more than the test."""
+        content = b"" if body is None else json.dumps(body).encode()
+        headers = {"Host": url.netloc, "Content-Type": "application/json", "Content-Length": str(len(content))}
+        headers |= {"Connection": "close"} | self.headers | more
+        target = url.path + (f"?{url.query}" if url.query else "")
+        head = "".join(
+            [f"{method} {target} HTTP/1.1\r\n", *(f"{name}: {value}\r\n" for name, value in headers.items())]
+        )
+        reader, writer = await asyncio.open_connection(url.hostname, url.port)
+        try:
+            writer.write(f"{head}\r\n".encode() + content)
+            await writer.drain()
+            self.traffic.sent += 1
+            try:
+                async with asyncio.timeout(2 * WITHIN):
+                    return _answer(await reader.read())
+            finally:
+                self.traffic.settled += 1
+        finally:
+            writer.close()
 
     async def start(self, **request: object) -> Answer:
         key = str(uuid4())
@@ -144,15 +157,20 @@ class Dreamer:
             cursor = f"&cursor={page['next_cursor']}"
 
 
-@asynccontextmanager
-async def dreamer(traffic: Traffic, *, operator: bool = False) -> AsyncIterator[Dreamer]:
+def _answer(raw: bytes) -> httpx.Response:
+    """An answer as it came; raises OSError for half of one."""
+    head, _, content = raw.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    headers = httpx.Headers([(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)])
+    if not status or len(content) != int(headers.get("Content-Length", "0")):
+        raise ConnectionResetError
+    return httpx.Response(int(status.split()[1]), headers=headers, content=content)
+
+
+def dreamer(traffic: Traffic, *, operator: bool = False) -> Dreamer:
     """Sign in somebody new."""
-    user_id = uuid4()
-    token = issue_token(SECRET, user_id=user_id, operator=operator, ttl=timedelta(hours=1), now=datetime.now(UTC))
-    headers = {"Authorization": f"Bearer {token}"}
-    bounds = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(headers=headers, trust_env=False, timeout=30, limits=bounds) as http:
-        yield Dreamer(traffic, http, user_id)
+    token = issue_token(SECRET, user_id=uuid4(), operator=operator, ttl=timedelta(hours=1), now=datetime.now(UTC))
+    return Dreamer(traffic, {"Authorization": f"Bearer {token}"})
 
 
 class Call:

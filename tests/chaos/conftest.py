@@ -89,18 +89,17 @@ SignIn = Callable[..., Awaitable[Dreamer]]
 
 
 @pytest.fixture
-async def sign_in(traffic: Traffic) -> AsyncIterator[SignIn]:
-    """Signs in somebody new at the door: `await sign_in(operator=True)`."""
-    async with AsyncExitStack() as stack:
+def sign_in(traffic: Traffic) -> SignIn:
+    """Signs in somebody new, at the door or at one replica: `await sign_in(operator=True, at=url)`."""
 
-        async def signed_in(*, operator: bool = False, at: str | None = None) -> Dreamer:
-            seen = traffic
-            if at is not None:
-                seen = replace(traffic, door=clients.Door())
-                seen.door.opens(at)
-            return await stack.enter_async_context(clients.dreamer(seen, operator=operator))
+    async def signed_in(*, operator: bool = False, at: str | None = None) -> Dreamer:
+        seen = traffic
+        if at is not None:
+            seen = replace(traffic, door=clients.Door())
+            seen.door.opens(at)
+        return clients.dreamer(seen, operator=operator)
 
-        yield signed_in
+    return signed_in
 
 
 Look = Callable[..., Awaitable[list[dict[str, Any]]]]

@@ -27,7 +27,7 @@ async def _status(look: Look, conversation_id: str) -> tuple[str, str | None]:
 
 async def _refuses_news(service: Process, dreamer: Dreamer) -> None:
     """The process is alive and takes nothing new."""
-    async with httpx.AsyncClient(base_url=service.url, trust_env=False, headers=dreamer.http.headers) as http:
+    async with httpx.AsyncClient(base_url=service.url, trust_env=False, headers=dreamer.headers) as http:
 
         async def not_ready() -> bool:
             answer = await http.get("/readyz")
@@ -75,7 +75,7 @@ async def test_a_live_call_is_let_go_on_and_then_continues_elsewhere(
 async def _at(dreamer: Dreamer, process: Process, sign_in: SignIn) -> Dreamer:
     """The same dreamer at another replica."""
     moved = await sign_in(at=process.url)
-    moved.http.headers = dreamer.http.headers
+    moved.headers = dreamer.headers
     return moved
 
 

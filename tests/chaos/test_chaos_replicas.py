@@ -69,7 +69,7 @@ async def _first_and_second(oneiro: House, look: Look) -> tuple[Process, Process
 
 
 async def _let_leases_lapse(look: Look) -> None:
-    """All leases are the dead replica's: for them half a minute, for deliveries a minute, is over."""
+    """As if half a minute had passed for cursors and jobs, a minute for deliveries; the living renew theirs."""
     await look("UPDATE event_cursors SET lease_until = now() WHERE lease_until > now()")
     await look("UPDATE webhook_deliveries SET lease_until = now() WHERE lease_until > now()")
     await look("UPDATE jobs SET lease_until = now() WHERE lease_until > now()")
@@ -185,6 +185,9 @@ async def _meet(
             return all(len(each.answered) > came[id(each)] for each in steady)
 
         await until("calls of the other replica go on", went_on)
+        if lapse:
+            # Again, since the last transaction of the dead one may have been committed after its death.
+            await _let_leases_lapse(look)
         for task in talking[EACH:]:
             task.cancel()
         await asyncio.gather(*talking[EACH:], return_exceptions=True)
@@ -201,7 +204,7 @@ async def _meet(
 async def _at(dreamer: Dreamer, process: Process, sign_in: SignIn) -> Dreamer:
     """The same dreamer at another replica."""
     moved = await sign_in(at=process.url)
-    moved.http.headers = dreamer.http.headers
+    moved.headers = dreamer.headers
     return moved
 
 
@@ -246,12 +249,11 @@ async def test_leases_of_a_dead_replica_lapse_by_themselves(
     await _is_well(later, look, receiver, settle, traffic, within=120)
 
 
-async def _start_with_key(http: httpx.AsyncClient, url: str, key: str) -> httpx.Response:
-    return await http.post(
-        f"{url}/v1/conversations",
-        json={"interpreter_id": "carl", "text_only": True, "transport": "direct"},
-        headers={"Idempotency-Key": key},
-    )
+async def _start_with_key(dreamer: Dreamer, url: str, key: str) -> httpx.Response:
+    body = {"interpreter_id": "carl", "text_only": True, "transport": "direct"}
+    headers = dreamer.headers | {"Idempotency-Key": key}
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+        return await http.post(f"{url}/v1/conversations", json=body, headers=headers)
 
 
 async def test_a_start_that_a_kill_cut_off_is_cleared_away(
@@ -266,7 +268,7 @@ async def test_a_start_that_a_kill_cut_off_is_cleared_away(
     fault = {"kind": "latency", "seconds": 5, "path": "*get-signed-url", "times": 1}
     async with httpx.AsyncClient(base_url=engine.url, headers={"xi-api-key": "k"}, trust_env=False) as switchboard:
         await switchboard.put("/engine/faults", json={"faults": [fault]})
-        starting = asyncio.create_task(_start_with_key(dreamer.http, first.url, "one start"))
+        starting = asyncio.create_task(_start_with_key(dreamer, first.url, "one start"))
 
         async def asked() -> bool:
             return bool((await switchboard.get("/engine/faults")).json()["faults"][0]["struck"])
@@ -275,12 +277,12 @@ async def test_a_start_that_a_kill_cut_off_is_cleared_away(
         first.kill()
     with pytest.raises(httpx.TransportError):
         await starting
-    busy = await _start_with_key(dreamer.http, second.url, "one start")
+    busy = await _start_with_key(dreamer, second.url, "one start")
     assert (busy.status_code, busy.json()["code"], busy.json()["retryable"]) == (409, "request_in_progress", True)
     await look("UPDATE idempotency_keys SET created_at = created_at - interval '1 minute'")
-    again = await _start_with_key(dreamer.http, second.url, "one start")
+    again = await _start_with_key(dreamer, second.url, "one start")
     assert again.status_code == 201, again.text
-    assert (await _start_with_key(dreamer.http, second.url, "one start")).json() == again.json()
+    assert (await _start_with_key(dreamer, second.url, "one start")).json() == again.json()
     await dreamer.post(f"/conversations/{again.json()['conversation_id']}/end")
     await _let_leases_lapse(look)
     await settle()
