@@ -17,6 +17,7 @@ COMMANDS = {
     "migrate": "Bring the database to this version's schema.",
     "doctor": "Look at the surroundings and say what is missing.",
     "interpreters": "Keep interpreters as files: list, export, diff, apply, preview, roll back, retire.",
+    "load": "Write a made-up history, to try dashboards and measure them at size; or take it away.",
     "token": "Issue a token for a dreamer or an operator.",
     "engine": "Run the stand-in of the voice platform alone.",
 }

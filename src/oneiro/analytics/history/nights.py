@@ -18,7 +18,11 @@ _LATELY: Final = 20_000
 _COUNTRIES: Final = (("US", "en"), ("US", "en"), ("US", "en"), ("GB", "en"), ("GB", "en"), ("IE", "en"))
 _OTHERS: Final = (("DE", "de"), ("ES", "es"), ("IN", "en"), ("IN", "hi"))
 _PLACES: Final = _COUNTRIES * 2 + _OTHERS
-_CONSENTING: Final = 0.6
+_CONSENTING: Final = 60
+"""Of a hundred dreamers."""
+_STRETCHES: Final = 12
+_64: Final = (1 << 64) - 1
+_KIND_OF: Final = {kind: number for number, kind in enumerate(KINDS)}
 _HOUR_MS: Final = 3_600_000
 
 
@@ -104,6 +108,39 @@ class History:
         )
 
 
-def stretches(leads: Sequence[Lead], order: Sequence[Sequence[Sequence[int]]]) -> list[list[list[int]]]:
-    """Which leads were there when, by interpreter: its releases one after the other, for equally long."""
-    raise NotImplementedError
+def order(leads: Sequence[Lead]) -> list[list[list[int]]]:
+    """Which leads there were in each stretch of time, by interpreter, as indices.
+
+    An interpreter's releases followed each other; the arms of experiments came in the last quarter, for every second
+    dreamer. `leads` are sorted by interpreter, and those without an arm by their release.
+    """
+    names = sorted({lead.interpreter_id for lead in leads})
+    found: list[list[list[int]]] = []
+    for stretch in range(_STRETCHES):
+        now: list[list[int]] = []
+        for name in names:
+            ours = [index for index, lead in enumerate(leads) if lead.interpreter_id == name]
+            plain = [index for index in ours if leads[index].arm_id is None]
+            arms = [index for index in ours if leads[index].arm_id is not None]
+            usual = plain[stretch * len(plain) // _STRETCHES]
+            tried = arms if stretch >= _STRETCHES * 3 // 4 else []
+            now.append([usual] * max(len(tried), 1) + tried)
+        found.append(now)
+    return found
+
+
+def _weight(at: datetime, passed: float) -> float:
+    """How much happens in an hour: more at night and at week-ends, and twice as much at the end as at the beginning."""
+    return _HOURS[at.hour] * _WEEKDAYS[at.weekday()] * (1 + passed)
+
+
+def _mixed(seed: int, number: int) -> int:
+    """A number's own draw, which needs no memory: SplitMix64's finaliser (Steele et al., 2014)."""
+    mixed = (number + 1) * 0x9E3779B97F4A7C15 + seed & _64
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & _64
+    mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & _64
+    return mixed ^ mixed >> 31
+
+
+def _consented(mixed: int) -> bool:
+    return mixed // 1009 % 100 < _CONSENTING

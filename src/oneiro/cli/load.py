@@ -1,0 +1,109 @@
+"""`oneiro load`: fill a database with a made-up history, so that dashboards can be tried and measured at size."""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import psycopg
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from oneiro.analytics.history import service
+from oneiro.analytics.history.models import SEEDS, Plan
+from oneiro.cli.stack import DATABASE, local_stack
+from oneiro.database.embedded import embedded
+from oneiro.database.migrate import pending
+from oneiro.errors import SetupError
+from oneiro.logs import configure_logs
+from oneiro.settings import Settings, load_settings
+
+app = typer.Typer()
+
+MOST = 100_000_000
+
+
+@app.command(no_args_is_help=True)
+def load(
+    history: Annotated[int | None, typer.Option(min=1, max=MOST, help="Write this many past conversations.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take away all that was written so.")] = False,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Over how many days, up to now.")] = 365,
+    messages: Annotated[float, typer.Option(min=0, max=100, help="Lines of a conversation, on average.")] = 6.0,
+    seed: Annotated[int, typer.Option(min=0, max=SEEDS - 1, help="The same seed makes the same history.")] = 1,
+    data_dir: Annotated[Path | None, typer.Option(help="Where this machine's database is kept.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Also into a database that is not embedded.")] = False,
+) -> None:
+    """Write a made-up history into the database of this machine, or of ONEIRO_[MIGRATE_]DATABASE_URL; or remove it."""
+    if (history is None) is not remove:
+        raise typer.BadParameter("say either --history N or --remove")
+    configure_logs("console", level=logging.ERROR)
+    settings = load_settings(data_dir=data_dir)
+    if remove:
+        asyncio.run(_with_database(settings, _remove, here=data_dir is not None, yes=yes))
+        return
+    assert history is not None
+    plan = Plan(history, datetime.now(UTC), days=days, messages=messages, seed=seed)
+
+    async def work(url: str) -> None:
+        await _load(url, plan)
+
+    asyncio.run(_with_database(settings, work, here=data_dir is not None, yes=yes))
+
+
+async def _with_database(settings: Settings, work: Callable[[str], Awaitable[None]], *, here: bool, yes: bool) -> None:
+    async with _database(settings, here=here, yes=yes) as url:
+        try:
+            await work(url)
+        except psycopg.Error as error:
+            said = (error.diag.message_primary or str(error) or type(error).__name__).splitlines()[0]
+            raise SetupError(f"the database refuses: {said}") from None
+
+
+@asynccontextmanager
+async def _database(settings: Settings, *, here: bool, yes: bool) -> AsyncIterator[str]:
+    """The database that is named, or the embedded one, which is made when there is none."""
+    named = settings.migrate_database_url or settings.database_url
+    if named is not None and not here:
+        if not yes:
+            raise SetupError("this writes made-up conversations into ONEIRO_DATABASE_URL: add --yes if you mean it")
+        url = named.get_secret_value()
+        if await asyncio.to_thread(pending, url):
+            raise SetupError("the database is not up to date: run oneiro migrate first")
+        yield url
+        return
+    async with local_stack(settings, port=0), embedded(settings.data_dir, binaries=settings.postgres_bin) as server:
+        yield server.url(DATABASE)
+
+
+async def _load(url: str, plan: Plan) -> None:
+    began = time.monotonic()
+    with _bar() as bar:
+        task = bar.add_task("conversations", total=plan.conversations)
+        done = await service.load(url, plan, lambda found: bar.advance(task, found))
+    seconds = time.monotonic() - began
+    typer.echo(f"{done.conversations:,} conversations of {done.dreamers:,} dreamers in {seconds:,.1f} s")
+
+
+async def _remove(url: str) -> None:
+    with _bar() as bar:
+        task = bar.add_task("removing", total=await service.made_up(url))
+        done = await service.remove(url, lambda found: bar.advance(task, found))
+    stay = f"; {done.kept:,} dreamers stay, since they have something else" if done.kept else ""
+    typer.echo(f"{done.conversations:,} conversations removed{stay}")
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )
