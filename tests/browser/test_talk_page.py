@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from oneiro.engine.faults import Drop, Status
 
@@ -15,35 +15,10 @@ DREAM = (
     "I dreamed that I was walking beside a black lake at night, and a white owl stood on the water as if on glass. "
     "Suddenly my grandmother waved from the far shore."
 )
+
 NO_MICROPHONE = """
 navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("no", "NotAllowedError"));
 """
-READY = re.compile("is (reading|listening)")
-
-
-async def begin(page: Page, name: str = "Carl", *, aloud: bool = False) -> None:
-    """From the first page through the consent into the conversation."""
-    await page.get_by_role("radio", name=name).check()
-    await page.get_by_role("button", name=f"Speak with {name}" if aloud else "Write instead").click()
-    await agree(page)
-
-
-async def agree(page: Page) -> None:
-    await page.get_by_label("I am 18 or older.").check()
-    await page.get_by_role("button", name=re.compile("Agree")).click()
-
-
-async def say(page: Page, words: str) -> None:
-    await expect(page.locator(".state")).to_have_text(READY)
-    field = page.get_by_label(re.compile("^Write to"))
-    await field.fill(words)
-    await field.press("Enter")
-
-
-async def answered(page: Page, times: int) -> None:
-    """Until the interpreter has spoken so often, and waits again."""
-    await expect(page.locator(".line.interpreter:not(.open, .pondering)")).to_have_count(times)
-    await expect(page.locator(".state")).to_have_text(READY)
 
 
 @pytest.mark.parametrize("transport", ["direct", "relay"])
@@ -53,21 +28,22 @@ async def test_a_written_dream_goes_from_the_first_word_into_the_journal(enter: 
     shown = transport == "direct"
     await expect(page.get_by_role("heading", name="Tell me your dream")).to_be_visible()
     await expect(page.get_by_role("radio")).to_have_count(2)
+    await expect(page.get_by_text("Demo", exact=True)).to_be_visible()
     if shown:
-        await visit.look("home")
+        await visit.look("home", edges=True)
     await page.get_by_role("radio", name="Lakshmi").check()
     await page.get_by_role("button", name="Write instead").click()
     if shown:
         await visit.look("consent")
-    await agree(page)
-    await answered(page, 1)
+    await visit.agree()
+    await visit.answered(1)
     await expect(page.get_by_text("You are talking with Lakshmi, an AI")).to_be_visible()
     await expect(page.get_by_text("Demo", exact=True)).to_be_visible()
-    await say(page, DREAM)
-    await answered(page, 2)
+    await visit.say(DREAM)
+    await visit.answered(2)
     if shown:
-        await visit.look("talk-written")
-    await page.get_by_role("button", name="End", exact=True).click()
+        await visit.look("talk-written", edges=True)
+    await visit.end()
 
     await expect(page.get_by_role("heading", name="What was said")).to_be_visible()
     await expect(page.locator(".images")).to_contain_text("owl")
@@ -85,7 +61,7 @@ async def test_a_written_dream_goes_from_the_first_word_into_the_journal(enter: 
     await page.get_by_role("link", name="Journal").last.click()
     await expect(page.locator("section", has_text="Dreams").locator(".shelf li")).to_have_count(1)
     if shown:
-        await visit.look("journal")
+        await visit.look("journal", edges=True)
     await page.get_by_role("link", name=re.compile("With Lakshmi")).click()
     await expect(page.locator(".line.user")).to_have_text(re.compile("white owl"))
     await expect(page.locator(".line.interpreter")).to_have_count(2)
@@ -99,7 +75,7 @@ async def test_a_spoken_conversation_is_interrupted_heard_and_answered(enter: En
     page = await visit.open()
     await page.get_by_role("button", name="Speak with Carl").click()
     await visit.look("consent-voice")
-    await agree(page)
+    await visit.agree()
     await expect(page.locator(".state")).to_contain_text("Carl is speaking")
     opening = page.locator(".line.interpreter").first
     whole = await opening.inner_text()
@@ -114,33 +90,33 @@ async def test_a_spoken_conversation_is_interrupted_heard_and_answered(enter: En
     mute = page.get_by_role("button", name="Mute")
     await mute.click()
     await expect(page.get_by_role("button", name="Unmute")).to_have_attribute("aria-pressed", "true")
-    await page.get_by_role("button", name="End", exact=True).click()
+    await visit.end()
     await expect(page.get_by_label("Dream", exact=True)).to_have_value(re.compile("red door"))
 
 
 async def test_without_a_microphone_one_writes(enter: Enter) -> None:
     visit = await enter(script=NO_MICROPHONE)
     page = await visit.open()
-    await begin(page, aloud=True)
+    await visit.begin(aloud=True)
     await expect(page.locator(".whisper")).to_contain_text("keeps the microphone closed, so we write")
-    await answered(page, 1)
+    await visit.answered(1)
     await visit.look("talk-without-microphone")
-    await say(page, DREAM)
-    await answered(page, 2)
+    await visit.say(DREAM)
+    await visit.answered(2)
 
 
 @pytest.mark.parametrize("transport", ["direct", "relay"])
 async def test_a_reload_finds_the_conversation_and_the_unsent_words_again(enter: Enter, transport: str) -> None:
     visit = await enter(transport=transport)
     page = await visit.open()
-    await begin(page)
-    await say(page, DREAM)
-    await answered(page, 2)
+    await visit.begin()
+    await visit.say(DREAM)
+    await visit.answered(2)
     await page.get_by_label("Write to Carl").fill("and then I")
     await page.reload()
     await expect(page.locator(".line.user")).to_have_text(re.compile("white owl"))
     await expect(page.get_by_label("Write to Carl")).to_have_value("and then I")
-    await say(page, "and then I woke up")
+    await visit.say("and then I woke up")
     await expect(page.locator(".line.user")).to_have_count(2)
     await expect(page.locator(".line.interpreter").last).to_be_visible()
 
@@ -149,18 +125,18 @@ async def test_a_reload_finds_the_conversation_and_the_unsent_words_again(enter:
 async def test_a_broken_line_is_found_again_by_itself(enter: Enter, transport: str) -> None:
     visit = await enter(transport=transport, faults=(Drop(kind="drop", frame=9, times=1),), expected=("WebSocket",))
     page = await visit.open()
-    await begin(page)
+    await visit.begin()
     await expect(page.locator(".whisper")).to_have_text("The line is back.")
-    await expect(page.locator(".state")).to_have_text(READY)
+    await visit.ready()
     await visit.look("talk-back")
-    await say(page, "The owl looked at me.")
+    await visit.say("The owl looked at me.")
     await expect(page.locator(".line.interpreter").last).to_be_visible()
 
 
 async def test_a_spoken_conversation_asks_for_a_hand_after_a_reload(enter: Enter) -> None:
     visit = await enter(speed=1)
     page = await visit.open()
-    await begin(page, aloud=True)
+    await visit.begin(aloud=True)
     await expect(page.locator(".state")).to_contain_text("Carl is speaking")
     await page.reload()
     await expect(page.get_by_role("heading", name="You were in the middle of a conversation")).to_be_visible()
@@ -172,29 +148,29 @@ async def test_a_spoken_conversation_asks_for_a_hand_after_a_reload(enter: Enter
 async def test_resting_and_going_on(enter: Enter) -> None:
     visit = await enter()
     page = await visit.open()
-    await begin(page)
-    await answered(page, 1)
+    await visit.begin()
+    await visit.answered(1)
     await page.get_by_role("button", name="Pause").click()
     await expect(page.locator(".state")).to_contain_text("Resting.")
     await visit.look("talk-resting")
     await page.get_by_role("button", name="Go on").click()
-    await expect(page.locator(".state")).to_have_text(READY)
-    await say(page, DREAM)
+    await visit.ready()
+    await visit.say(DREAM)
     await expect(page.locator(".line.user")).to_have_count(1)
 
 
 async def test_whoever_leaves_is_not_listened_to_and_finds_the_way_back(enter: Enter) -> None:
     visit = await enter()
     page = await visit.open()
-    await begin(page)
-    await say(page, DREAM)
-    await answered(page, 2)
+    await visit.begin()
+    await visit.say(DREAM)
+    await visit.answered(2)
     await page.get_by_role("link", name="Back, and let this conversation rest").click()
     await expect(page.get_by_role("heading", name="Tell me your dream")).to_be_visible()
     await page.reload()
     await page.get_by_role("link", name="Go on where you stopped").click()
     await expect(page.locator(".line.user")).to_have_text(re.compile("white owl"))
-    await expect(page.locator(".state")).to_have_text(READY)
+    await visit.ready()
 
 
 async def test_while_the_platform_is_down_the_dream_is_kept(enter: Enter) -> None:
@@ -203,7 +179,7 @@ async def test_while_the_platform_is_down_the_dream_is_kept(enter: Enter) -> Non
     await page.get_by_label("Your dream, if you like to write it down first").fill(DREAM)
     await page.reload()
     await expect(page.get_by_label("Your dream, if you like to write it down first")).to_have_value(DREAM)
-    await begin(page)
+    await visit.begin()
     await expect(page.get_by_role("alert")).to_contain_text("Your dream is safe")
     await visit.look("platform-down")
     await page.get_by_role("link", name="Open the journal").click()
@@ -215,19 +191,19 @@ async def test_while_the_platform_is_down_the_dream_is_kept(enter: Enter) -> Non
 async def test_words_of_danger_bring_the_card_and_hang_up_on_nobody(enter: Enter, transport: str) -> None:
     visit = await enter(transport=transport)
     page = await visit.open()
-    await begin(page)
-    await say(page, "I want to kill myself tonight")
+    await visit.begin()
+    await visit.say("I want to kill myself tonight")
     card = page.get_by_role("region", name="Your safety comes first, right now")
     await expect(card).to_be_visible()
     await expect(card.get_by_role("link", name="Call 999")).to_have_attribute("href", "tel:999")
     await expect(page.get_by_role("button", name="End", exact=True)).to_be_visible()
-    await answered(page, 2)
+    await visit.answered(2)
     near = page.get_by_role("link", name="Emergency services: 999")
     await expect(near).to_be_in_viewport()
     if transport == "direct":
         await visit.look("talk-card")
-    await say(page, "I am safe now")
-    await answered(page, 3)
+    await visit.say("I am safe now")
+    await visit.answered(3)
     await card.get_by_role("button", name="Put this aside").click()
     await expect(card).to_have_count(0)
     await expect(page.get_by_role("link", name="Help lines")).to_be_visible()

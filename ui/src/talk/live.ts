@@ -142,7 +142,9 @@ export class Live {
     // The relay stops a reply that was begun without knowing; what is said in its place must not be silence.
     setTimeout(() => {
       const { lines } = this.scene.get();
-      if (lines.findLastIndex(({ sender }) => sender === "interpreter") <= last) this.add("interpreter", words);
+      if (lines.findLastIndex(({ sender }) => sender === "interpreter") > last) return;
+      this.add("interpreter", words);
+      this.change({ phase: "listening" });
     }, CARE_MS);
   }
 

@@ -1,0 +1,92 @@
+"""What is hers: to take along, to delete for good, and what comes back in her nights."""
+
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from playwright.async_api import expect
+
+Enter = Callable[..., Awaitable[Any]]
+
+NIGHTS = (
+    "I stood beside a black lake and was afraid of the water. My grandmother waved.",
+    "The lake again, frozen this time. I was afraid, and a white owl watched me.",
+    "An owl flew through my childhood house. My grandmother opened the window.",
+)
+
+
+async def test_everything_can_be_taken_along_and_then_deleted(enter: Enter) -> None:
+    visit = await enter()
+    for text in NIGHTS:
+        await visit.ask("POST", "/dreams", {"content": text})
+    page = await visit.open("/you")
+    await visit.look("you", edges=True)
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name="Download everything").click()
+    taken = json.loads((await (await download.value).path()).read_text())
+    assert sorted(dream["content"] for dream in taken["dreams"]) == sorted(NIGHTS)
+
+    await page.get_by_role("button", name="Delete everything").click()
+    final = page.get_by_role("button", name="Delete everything for good")
+    await expect(final).to_be_disabled()
+    await page.get_by_role("button", name="Keep everything").click()
+    await expect(final).to_have_count(0)
+    assert len((await visit.ask("GET", "/dreams"))["items"]) == len(NIGHTS)
+
+    await page.get_by_role("button", name="Delete everything").click()
+    await page.get_by_label("I know that it cannot be brought back.").check()
+    await visit.look("erasing")
+    await final.click()
+    await expect(page.get_by_role("heading", name="Everything is deleted")).to_be_visible()
+    await visit.look("erased")
+    assert (await visit.ask("GET", "/dreams"))["items"] == []
+    assert await page.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('oneiro.'))") == []
+
+
+async def test_what_comes_back_in_her_nights_leads_to_the_dreams(enter: Enter) -> None:
+    visit = await enter()
+    await visit.ask("POST", "/dreams", {"content": NIGHTS[0]})
+    page = await visit.open("/journal")
+    nights = page.get_by_role("region", name="Your nights")
+    await expect(nights).to_contain_text("Nothing has come back yet.")
+    await visit.look("nights-empty")
+    for text in NIGHTS[1:]:
+        await visit.ask("POST", "/dreams", {"content": text})
+    await page.reload()
+    await expect(nights.get_by_role("heading", name="Images")).to_be_visible()
+    owl = nights.locator("details", has_text="owl")
+    await expect(owl).to_contain_text("2 nights")
+    await owl.locator("summary").click()
+    await visit.look("nights", edges=True)
+    await owl.get_by_role("link").first.click()
+    await expect(page.locator(".dreamt")).to_contain_text("An owl flew through")
+
+
+async def test_the_year_of_birth_is_asked_once_and_kept(enter: Enter) -> None:
+    visit = await enter()
+    page = await visit.open()
+    await page.get_by_role("button", name="Write instead").click()
+    await page.get_by_label("The year you were born").fill("2019")
+    await expect(page.get_by_role("alert")).to_contain_text("This place is for grown-ups")
+    await expect(page.get_by_role("button", name="Agree and begin")).to_be_disabled()
+    await visit.look("consent-young")
+    await page.get_by_label("The year you were born").fill("1984")
+    await page.get_by_role("button", name="Agree and begin").click()
+    await visit.answered(1)
+    known = await visit.ask("GET", "/me")
+    assert (known["birth_year"], known["region"]) == (1984, "GB")
+
+
+async def test_a_region_that_she_chose_is_the_one_of_every_help_line(enter: Enter) -> None:
+    visit = await enter()
+    page = await visit.open("/you")
+    await page.get_by_label("Where you are, for help lines").select_option("DE")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_text("Saved.").first).to_be_visible()
+    await visit.open("/help")
+    await expect(page.get_by_label("Where you are")).to_have_value("DE")
+    await visit.open()
+    await visit.begin()
+    await visit.say("I want to kill myself tonight")
+    await expect(page.get_by_role("link", name=re.compile("Emergency services: 112"))).to_be_visible()
