@@ -65,6 +65,10 @@ class Ledger:
             return False
         return True
 
+    def left(self) -> list[Entry]:
+        """What is not written yet."""
+        return [entry for entry, _ in self._entries]
+
     async def run(self) -> None:
         """Write what is noted, until cancelled."""
         while True:

@@ -17,6 +17,7 @@ from oneiro.conversations.address import reach
 from oneiro.conversations.relayed.models import Admission, Fault
 from oneiro.conversations.relayed.service import Relayed
 from oneiro.errors import OneiroError, PlatformUnavailable, SecurityError, TooMany
+from oneiro.events.loops import end
 from oneiro.events.models import Filter
 from oneiro.events.tail import Lagged, Tail
 from oneiro.interpreters.agents.service import Agents
@@ -257,9 +258,11 @@ class Relay:
         if not ending.by_client:
             sides.append(client.close(ending.code, ending.words))
         await asyncio.gather(*sides, return_exceptions=True)
-        if not await ledger.settled(within=self._limits.settling):
+        settled = await ledger.settled(within=self._limits.settling)
+        await end([writer])
+        if not settled:
             log.error("relay.lines_left", conversation_id=str(call.admission.conversation_id))
-        writer.cancel()
+            self._relayed.keep_findings(call.admission, ledger.left())
         await self._note_end(call.admission, ending)
         self._count()
         del self._calls[call.admission.key]
