@@ -28,7 +28,8 @@ class Counted(Tokens):
 
 
 class Clock:
-    now = datetime.now(UTC).timestamp()
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC).timestamp()
 
     def __call__(self) -> float:
         return self.now
