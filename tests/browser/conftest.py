@@ -206,7 +206,7 @@ class Visit:
         await self.page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished.catch(() => 0)))")
         for size, (width, height) in (SIZES | EDGES if edges else SIZES).items():
             await self.page.set_viewport_size({"width": width, "height": height})
-            await self.page.screenshot(path=SHOTS / f"{name}-{size}.png")
+            await self.page.screenshot(path=SHOTS / f"{name}-{size}.png", full_page="/talk/" not in self.page.url)
             wide = await self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert wide <= 0, f"{name} at {size} is {wide} px too wide"
         found = await Axe().run(self.page)
@@ -226,6 +226,7 @@ class Plan:
     embedder: str | None = None
     stand_in: bool = False
     guarded: bool = True
+    slots: int = 100
     limits: Limits | None = None
     """How long the relay waits."""
 
@@ -255,6 +256,7 @@ async def _house(stack: AsyncExitStack, plan: Plan, service_url: str) -> tuple[s
         elevenlabs_base_url=engine_url,
         transport=plan.transport,
         cors_origins=[plan.embedder] if plan.embedder else [],
+        max_concurrent_calls=plan.slots,
     )
     app = create_app(settings, Surroundings(simulated=True, local=plan.local, stand_in=stand_in))
     if plan.limits:

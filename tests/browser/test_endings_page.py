@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from oneiro.engine.faults import Close, Concurrency, Status
+from oneiro.engine.faults import Close, Status
 from oneiro.relay.limits import Limits
 
 Enter = Callable[..., Awaitable[Any]]
@@ -37,13 +37,14 @@ async def test_a_closed_line_says_why_and_is_found_again(enter: Enter, code: int
     await expect(page.locator(".line.user")).to_have_count(1)
 
 
-async def test_a_relay_that_finds_everything_taken_keeps_the_place(enter: Enter) -> None:
-    visit = await enter(transport="relay", faults=(Concurrency(kind="concurrency", most=0, times=8),), expected=SOCKET)
+async def test_when_every_place_is_taken_the_dream_is_kept(enter: Enter) -> None:
+    visit = await enter(slots=1, expected=("429",))
+    await visit.ask("POST", "/conversations", {"interpreter_id": "carl", "text_only": True})
     page = await visit.open()
+    await page.get_by_label("Your dream, if you like to write it down first").fill("I was late for a ship.")
     await visit.begin()
-    await expect(page.locator(".whisper")).to_contain_text(CROWDED)
-    await visit.look("talk-crowded")
-    await visit.answered(1)
+    await expect(page.get_by_role("alert")).to_contain_text("Your dream is safe")
+    await visit.look("home-crowded")
 
 
 async def test_what_the_platform_refuses_under_the_relay_ends_kindly(enter: Enter) -> None:

@@ -39,7 +39,7 @@ export function Frame({ title, children, kind = "" }: { title: string; children:
         {children}
       </main>
       <footer class="below">
-        <p>{DEMO ? "A demo: software answers, no voice service. " : ""}An AI, not a clinician.</p>
+        <p>{DEMO ? "A demo, without a voice service. " : ""}An AI, not a clinician.</p>
         <a href="/help">Help lines</a>
       </footer>
     </div>

@@ -1,7 +1,7 @@
 // What comes back in her nights: each as a string of lights over time, which opens to the nights themselves.
 import { ask, type Insights, type Recurring } from "../api/client";
 import { useLoaded } from "../store";
-import { day } from "./words";
+import { when } from "./words";
 
 const LATER = "When an image, a feeling or a person comes on a second night, you will find it here.";
 
@@ -47,7 +47,7 @@ function Returning({ item, since }: { item: Recurring; since: string }) {
         {item.where.map((night) => (
           <li key={`${night.dream_id}${night.conversation_id}`}>
             <a href={night.dream_id ? `/dreams/${night.dream_id}` : `/conversations/${night.conversation_id}`}>
-              {day(night.date)}
+              {when(night.date)}
               <span class="hint">{night.dream_id ? "" : " in a conversation"}</span>
             </a>
           </li>
@@ -58,10 +58,13 @@ function Returning({ item, since }: { item: Recurring; since: string }) {
 }
 
 const WIDE = 120;
+/** The string is at least so long, so that two nights in a row do not stand at its ends. */
+const LEAST_MS = 28 * 86_400_000;
 
 function Lights({ item, since }: { item: Recurring; since: string }) {
-  const from = Date.parse(since);
-  const whole = Math.max(1, Date.now() - from);
+  const now = Date.now();
+  const from = Math.min(Date.parse(since), now - LEAST_MS);
+  const whole = now - from;
   return (
     <svg class="lights" viewBox={`-4 -4 ${WIDE + 8} 8`} aria-hidden="true">
       <line x1="0" y1="0" x2={WIDE} y2="0" />

@@ -19,14 +19,17 @@ export function palette(card: Pick<InterpreterCard, "appearance"> | null | undef
   const accent = HEX.test(look["accent"] ?? "") ? look["accent"]! : CALM.accent;
   const glow = HEX.test(look["glow"] ?? "") ? look["glow"]! : CALM.glow;
   return {
-    accent: moved(accent, [255, 255, 255], (light) => light >= BRIGHT),
-    glow: moved(glow, [18, 12, 34], (light) => light <= DEEP),
+    accent: moved(accent, (part, step) => part * (1 + step) + step * 8, (light) => light >= BRIGHT),
+    glow: moved(glow, (part, step) => part / (1 + step), (light) => light <= DEEP),
   };
 }
 
-function moved(hex: string, toward: Rgb, enough: (light: number) => boolean): string {
+/** A colour moved step by step, of the same hue, until it is light or dark enough. */
+function moved(hex: string, how: (part: number, step: number) => number, enough: (light: number) => boolean): string {
   let colour = hex;
-  for (let share = 0.1; share < 1 && !enough(luminance(colour)); share += 0.1) colour = asHex(blend(rgb(hex), toward, share));
+  for (let step = 0.2; step < 12 && !enough(luminance(colour)); step += 0.2) {
+    colour = asHex(rgb(hex).map((part) => Math.min(255, Math.round(how(part, step)))) as Rgb);
+  }
   return colour;
 }
 

@@ -1,8 +1,6 @@
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 
-export const day = (at: string): string => DAY.format(new Date(at));
-
 export const when = (at: string): string => `${DAY.format(new Date(at))}, ${TIME.format(new Date(at))}`;
 
 /** The first words of a text, as a title where there is none. */

@@ -157,10 +157,10 @@ function Room({ talk }: { talk: Live }) {
       <main id="main" class="talk-words" tabIndex={0} aria-label="The conversation">
         {scene.notice && <p class="whisper">{scene.notice}</p>}
         <Transcript scene={scene} name={name} dismiss={() => talk.dismissCard()} />
-        {scene.parting && <Parting scene={scene} name={name} />}
       </main>
 
       <footer class="talk-below">
+        {scene.parting && open && <Parting scene={scene} name={name} />}
         {open || scene.phase === "connecting" || scene.phase === "rejoining" ? (
           <>
             <Composer talk={talk} name={name} ready={open} />
