@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -145,6 +146,10 @@ async def test_a_client_that_vanishes_pauses_its_conversation_and_can_resume(
     assert types.count("conversation.ended") == types.count("conversation.paused") == 1
 
 
+SOON = 3.0
+"""Seconds; it takes about a tenth of one where nobody else is at work."""
+
+
 async def test_reloading_the_page_closes_the_socket_that_was_left_open(dreamer: Any, dial: Dial) -> None:
     started = await dreamer.start()
     left = await dial(started["signed_url"])
@@ -167,16 +172,20 @@ async def test_an_address_that_was_never_opened_can_be_had_again(dreamer: Any, d
     assert await socket.reply() == started["opening"] or again["opening"]
 
 
-async def test_ending_at_another_replica_closes_the_socket(
-    dreamer: Any, dial: Dial, serve: Callable[..., Awaitable[Any]], sign_in: Callable[..., Any], look: Rows
+async def test_ending_at_another_replica_closes_the_socket_at_once(
+    serve: Callable[..., Awaitable[Any]], sign_in: Callable[..., Any], dial: Dial, look: Rows, limits: Any
 ) -> None:
+    # The look now and then is far away: only the tail can tell in time.
+    dreamer = sign_in(await serve(limits(renewing=3600)))
     started = await dreamer.start()
     socket = await dial(started["signed_url"])
     await socket.open()
-    elsewhere = sign_in(await serve(), dreamer.user_id)
+    elsewhere = sign_in(await serve(limits(renewing=3600)), dreamer.user_id)
     ended = await elsewhere.post(f"/conversations/{started['conversation_id']}/end")
     assert ended["status"] == "completed"
+    began = time.monotonic()
     assert await socket.closed() == (1000, "ended")
+    assert time.monotonic() - began < SOON
     types = [event["event_type"] for event in await look(EVENTS, started["conversation_id"])]
     assert types.count("conversation.ended") == 1
 

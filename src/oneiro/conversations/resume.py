@@ -56,8 +56,11 @@ class Resumes:
         async with self._db.as_service() as conn:
             past = await self._past(conn, caller, conversation_id)
         address = await self._wiring.addresses.of(self._wish(past, at))
+        now = self._clock()
+        values = self._values(past, now)
         async with self._db.as_service() as conn:
-            return await self._reopen(conn, await locked(conn, caller, conversation_id), past, address)
+            held = await locked(conn, caller, conversation_id)
+            return await self._reopen(conn, held, past, address, values, now)
 
     def _wish(self, past: _Past, at: str) -> Wish:
         known = past.conversation
@@ -76,10 +79,16 @@ class Resumes:
         dream = await dreams.find(conn, known.user_id, known.dream_id) if known.dream_id else None
         return _Past(known, dreamer, release, dream, await store.latest_lines(conn, conversation_id))
 
-    async def _reopen(self, conn: Connection, held: store.Locked, past: _Past, address: Address) -> Started:
+    async def _reopen(
+        self,
+        conn: Connection,
+        held: store.Locked,
+        past: _Past,
+        address: Address,
+        values: dict[str, str],
+        now: datetime,
+    ) -> Started:
         _check(held)
-        now = self._clock()
-        values = self._values(past, now)
         told = self._wiring.disclosed(past.release, held.language)
         session = held.session
         if held.state == "paused" or held.session_connected_at is not None:

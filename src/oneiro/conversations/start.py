@@ -92,8 +92,11 @@ class Starts:
     async def _started(self, plan: _Plan, once: Once, at: str) -> Started:
         try:
             address = await self._wiring.addresses.of(self._wish(plan, at))
+            # Rendered here: nobody waits for a template while a connection is held.
+            now = self._clock()
+            values = self._values(plan, now)
             async with self._db.as_service() as conn:
-                return await self._activate(conn, plan, once, address)
+                return await self._activate(conn, plan, once, address, values, now)
         except BaseException as error:
             # Also when this process is stopping: the row says why, and a second cancellation does not undo that.
             await asyncio.shield(self._fail(plan, once, _code(error)))
@@ -217,12 +220,12 @@ class Starts:
         slots = self._settings.max_concurrent_calls
         await reserve(conn, plan.conversation_id, plan.request.options.priority, slots, now)
 
-    async def _activate(self, conn: Connection, plan: _Plan, once: Once, address: Address) -> Started:
-        now = self._clock()
+    async def _activate(
+        self, conn: Connection, plan: _Plan, once: Once, address: Address, values: dict[str, str], now: datetime
+    ) -> Started:
         held = await store.lock(conn, plan.dreamer.user_id, plan.conversation_id)
         if held is None or held.state != "initializing":
             raise Conflict("The conversation was ended while it started.", code="conversation_ended")
-        values = self._values(plan, now)
         told = self._wiring.disclosed(plan.release, plan.language)
         await transitions.start(conn, plan.conversation_id, opened(address, values), now)
         await planned(conn, plan.conversation_id, plan.dreamer.user_id, 1, degraded=address.degraded)
