@@ -61,8 +61,9 @@ async def load(url: str, plan: Plan, advance: Advance) -> Loaded:
                 await writing.write(conn, plan.seed, dreamers, nights)
             written += len(nights)
             advance(len(nights))
+        hours = await _count_hours(url)
         await store.analyse(conn)
-    return Loaded(written, history.dreamers, await _count_hours(url))
+    return Loaded(written, history.dreamers, hours)
 
 
 async def remove(url: str, advance: Advance) -> Removed:
@@ -78,8 +79,8 @@ async def remove(url: str, advance: Advance) -> Removed:
             advance(found)
         async with conn.transaction():
             kept = await store.remove_dreamers(conn)
+        await _count_hours(url)
         await store.analyse(conn)
-    await _count_hours(url)
     return Removed(removed, kept)
 
 

@@ -79,7 +79,8 @@ async def analyse(conn: Connection) -> None:
     """Let PostgreSQL plan by what is there now; a table that is not the login's is left to its own round."""
     await conn.execute("RESET ROLE")
     await conn.execute(
-        "ANALYZE profiles, conversations, conversation_sessions, messages, conversation_analytics, agent_metrics"
+        "ANALYZE profiles, conversations, conversation_sessions, messages, conversation_analytics, agent_metrics,"
+        " rollups_hourly, rollups_daily"
     )
 
 
