@@ -13,7 +13,7 @@ from oneiro.analytics.conversations import store as conversations
 from oneiro.analytics.conversations.service import analyse
 from oneiro.analytics.history import service
 from oneiro.analytics.history import store as histories
-from oneiro.analytics.history.models import FIRST, LAST, Plan
+from oneiro.analytics.history.models import FIRST, LAST, Plan, identity
 from oneiro.analytics.reports.service import Reports
 from oneiro.analytics.rollups.service import Rollups
 from oneiro.breaker import CircuitBreaker
@@ -258,7 +258,8 @@ async def test_of_two_loads_at_once_one_is_refused(furnished: House, db_url: str
         assert await histories.alone(conn)
         with pytest.raises(SetupError, match="another load"):
             await service.load(db_url, plan(), ignore)
-    await service.load(db_url, plan(conversations=20), ignore)
+        await histories.leave(conn)
+        await service.load(db_url, plan(conversations=20), ignore)
 
 
 async def test_a_dreamer_who_was_erased_meanwhile_has_no_further_nights(
@@ -272,11 +273,15 @@ async def test_a_dreamer_who_was_erased_meanwhile_has_no_further_nights(
                 row = other.execute("DELETE FROM profiles WHERE user_id = %s RETURNING user_id", (FIRST_DREAMER,))
                 erased.extend(found[0] for found in row.fetchall())
 
-        await service.load(db_url, plan(conversations=service.AT_ONCE + 500, days=30, messages=1), erase)
+        asked = plan(conversations=service.AT_ONCE + 500, days=30, messages=1)
+        done = await service.load(db_url, asked, erase)
     assert erased == [FIRST_DREAMER]
     assert await furnished.look("SELECT 1 FROM conversations WHERE user_id = %s", FIRST_DREAMER) == []
+    assert await furnished.look("SELECT 1 FROM profiles WHERE user_id = %s", FIRST_DREAMER) == []
+    late = await furnished.look("SELECT 1 FROM conversations WHERE id >= %s", identity(asked.seed, service.AT_ONCE))
+    assert len(late) == done.conversations - service.AT_ONCE < 500
     orphans = await furnished.look("SELECT conversation_id FROM messages EXCEPT SELECT id FROM conversations")
     assert orphans == []
 
 
-FIRST_DREAMER = UUID("6f6e6569-726f-8000-8001-000000000000")
+FIRST_DREAMER = identity(1)

@@ -58,8 +58,7 @@ async def load(url: str, plan: Plan, advance: Advance) -> Loaded:
             async with conn.transaction():
                 if await writing.hold(conn) < needed:
                     raise SetupError("a release or an arm went away meanwhile; remove what was written, and load again")
-                await writing.write(conn, plan.seed, dreamers, nights)
-            written += len(nights)
+                written += await writing.write(conn, plan.seed, dreamers, nights)
             advance(len(nights))
         hours = await _count_hours(url)
         await store.analyse(conn)
@@ -100,6 +99,7 @@ async def _connection(url: str, *, trusting: bool = False) -> AsyncIterator[Conn
             await store.trust(conn)
         await store.take_role(conn)
         yield conn
+        await store.leave(conn)
 
 
 async def _staged(conn: Connection, plan: Plan, leads: list[Lead]) -> History:

@@ -19,6 +19,11 @@ async def alone(conn: Connection) -> bool:
     return row is not None and bool(row[0])
 
 
+async def leave(conn: Connection) -> None:
+    """Let the next one in at once: a backend ends a little later than its connection."""
+    await conn.execute("SELECT pg_advisory_unlock(%s)", (_ALONE,))
+
+
 async def take_role(conn: Connection) -> None:
     """Write as the service does, whoever logged in."""
     cursor = await conn.execute("SELECT pg_has_role('service_role', 'MEMBER')")

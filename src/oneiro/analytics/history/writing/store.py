@@ -76,8 +76,8 @@ async def hold(conn: Connection) -> int:
     return int(row[0])
 
 
-async def write(conn: Connection, seed: int, dreamers: Sequence[Dreamer], nights: Sequence[Night]) -> None:
-    """Write new dreamers and a batch of nights with all that belongs to them."""
+async def write(conn: Connection, seed: int, dreamers: Sequence[Dreamer], nights: Sequence[Night]) -> int:
+    """Write new dreamers and a batch of nights with all that belongs to them; how many nights there were in the end."""
     prefix = str(identity(seed))[:24]
     await conn.execute("TRUNCATE history_dreamers, history_nights")
     # Numbers and words of ours: nothing that would have to be escaped.
@@ -100,6 +100,10 @@ async def write(conn: Connection, seed: int, dreamers: Sequence[Dreamer], nights
     await conn.execute("ANALYZE history_nights")
     for statement in _WRITTEN:
         await conn.execute(statement, {"prefix": prefix, "lines": LINES, "version": VERSION})
+    cursor = await conn.execute("SELECT count(*) FROM history_nights")
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 _WRITTEN: Final[tuple[LiteralString, ...]] = (
