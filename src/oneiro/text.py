@@ -19,6 +19,8 @@ def clean(value: str) -> str:
     Letters, emoji, `<`, `{{` and the like stay as they were typed; whoever renders the text escapes it.
     """
     text = unicodedata.normalize("NFC", value.replace("\r\n", "\n").replace("\r", "\n"))
+    if text.isprintable():  # Then it holds none of them.
+        return text.strip()
     return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cs"}).strip()
 
 

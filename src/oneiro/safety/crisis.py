@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from oneiro.safety.frames import Frame, Marks, worlds
 from oneiro.safety.words import (
@@ -39,9 +39,10 @@ class Tier(StrEnum):
     @property
     def rank(self) -> int:
         """0 (none) … 3 (active danger)."""
-        return list(Tier).index(self)
+        return _RANKS[self]
 
 
+_RANKS: Final = {tier: rank for rank, tier in enumerate(Tier)}
 _AWAKE = (Frame.open, Frame.waking)
 _NEAR = 25
 _HISTORY = 10

@@ -48,11 +48,13 @@ def tokens(text: str, vocabulary: Vocabulary) -> list[str]:
         if len(found) == 1 and found.isalpha():
             letters.append(found)
             continue
-        words += _joined(letters, found)
-        letters = []
-        if found not in seen:
-            seen[found] = _spelled(found, vocabulary)
-        words += seen[found]
+        if letters:
+            words += _joined(letters, found)
+            letters = []
+        spelled = seen.get(found)
+        if spelled is None:
+            spelled = seen[found] = _spelled(found, vocabulary)
+        words += spelled
     words += (*_joined(letters, ""), BOUNDARY)
     return _paired(words, vocabulary.pairs)
 
@@ -95,12 +97,14 @@ def _shortened(word: str) -> Iterator[str]:
 
 def _paired(words: list[str], pairs: Mapping[tuple[str, str], str]) -> list[str]:
     joined: list[str] = []
+    last = ""
     for word in words:
-        one = pairs.get((joined[-1], word)) if joined else None
+        one = pairs.get((last, word))
         if one is None:
             joined.append(word)
         else:
             joined[-1] = one
+        last = joined[-1]
     return joined
 
 
@@ -207,6 +211,16 @@ def positions(words: Sequence[str]) -> Places:
     return where
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry(Generic[T]):
+    """A pattern, what it stands for, the places that have to be filled, and how many words it can take in."""
+
+    places: Pattern
+    meaning: T
+    required: tuple[frozenset[str], ...]
+    reach: int
+
+
 class Index(Generic[T]):
     """Patterns with what they stand for, found in a text by their rarest place first."""
 
@@ -217,11 +231,10 @@ class Index(Generic[T]):
                 for word in place.words if place.least else ():
                     frequency[word] = frequency.get(word, 0) + 1
         self._by_key: dict[str, list[int]] = {}
-        self._entries = entries
-        self._required: list[list[frozenset[str]]] = []
-        for number, (places, _) in enumerate(entries):
-            required = [place.words for place in places if place.words and place.least]
-            self._required.append(required)
+        self._entries: list[_Entry[T]] = []
+        for number, (places, meaning) in enumerate(entries):
+            required = tuple(place.words for place in places if place.words and place.least)
+            self._entries.append(_Entry(places, meaning, required, sum(place.most for place in places) - 1))
             for word in min(required, key=_weight(frequency)):
                 self._by_key.setdefault(word, []).append(number)
 
@@ -229,24 +242,31 @@ class Index(Generic[T]):
         """All matches, at most one for each pattern and first word; `where` is `positions(words)` if known."""
         where = positions(words) if where is None else where
         present = frozenset(where)
-        candidates = {number for word in where for number in self._by_key.get(word, ())}
+        candidates: set[int] = set()
+        for word in self._by_key.keys() & present:
+            candidates.update(self._by_key[word])
         for number in sorted(candidates):
-            if any(present.isdisjoint(needed) for needed in self._required[number]):
-                continue
-            places, meaning = self._entries[number]
-            for at in _starts(places, self._required[number][-1], where):
-                span = match(places, words, at)
-                if span:
-                    yield span, meaning
+            entry = self._entries[number]
+            for needed in entry.required:
+                if present.isdisjoint(needed):
+                    break
+            else:
+                yield from _matches(entry, words, where)
 
 
-def _starts(places: Pattern, last: frozenset[str], where: Places) -> Iterator[int]:
+def _matches(entry: _Entry[T], words: Sequence[str], where: Places) -> Iterator[tuple[Span, T]]:
+    for at in _starts(entry, where):
+        span = match(entry.places, words, at)
+        if span:
+            yield span, entry.meaning
+
+
+def _starts(entry: _Entry[T], where: Places) -> Iterator[int]:
     """Where the first place stands with the last one within the pattern's reach."""
-    ends = _standing(last, where)
-    reach = sum(place.most for place in places) - 1
-    for at in _standing(places[0].words, where):
+    ends = _standing(entry.required[-1], where)
+    for at in _standing(entry.places[0].words, where):
         following = bisect_left(ends, at)
-        if following < len(ends) and ends[following] <= at + reach:
+        if following < len(ends) and ends[following] <= at + entry.reach:
             yield at
 
 
