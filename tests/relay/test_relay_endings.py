@@ -159,7 +159,8 @@ async def test_an_opening_that_failed_is_tried_again_with_the_same_ticket(
     dreamer: Any, dial: Dial, engine_url: str, look: Rows
 ) -> None:
     started = await dreamer.start()
-    fault = {"kind": "status", "status": 503, "path": "*get-signed-url", "times": 1}
+    # As often as one call tries.
+    fault = {"kind": "status", "status": 503, "path": "*get-signed-url", "times": 3}
     async with httpx.AsyncClient(base_url=engine_url, headers={"xi-api-key": "k"}, trust_env=False) as engine:
         await engine.post("/engine/faults", json={"faults": [fault]})
     socket = await dial(started["signed_url"])
