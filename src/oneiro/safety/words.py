@@ -211,16 +211,6 @@ def positions(words: Sequence[str]) -> Places:
     return where
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry(Generic[T]):
-    """A pattern, what it stands for, the places that have to be filled, and how many words it can take in."""
-
-    places: Pattern
-    meaning: T
-    required: tuple[frozenset[str], ...]
-    reach: int
-
-
 class Index(Generic[T]):
     """Patterns with what they stand for, found in a text by their rarest place first."""
 
@@ -231,42 +221,44 @@ class Index(Generic[T]):
                 for word in place.words if place.least else ():
                     frequency[word] = frequency.get(word, 0) + 1
         self._by_key: dict[str, list[int]] = {}
-        self._entries: list[_Entry[T]] = []
-        for number, (places, meaning) in enumerate(entries):
-            required = tuple(place.words for place in places if place.words and place.least)
-            self._entries.append(_Entry(places, meaning, required, sum(place.most for place in places) - 1))
+        self._entries = entries
+        self._required: list[list[frozenset[str]]] = []
+        for number, (places, _) in enumerate(entries):
+            required = [place.words for place in places if place.words and place.least]
+            self._required.append(required)
             for word in min(required, key=_weight(frequency)):
                 self._by_key.setdefault(word, []).append(number)
 
     def find(self, words: Sequence[str], where: Places | None = None) -> Iterator[tuple[Span, T]]:
         """All matches, at most one for each pattern and first word; `where` is `positions(words)` if known."""
         where = positions(words) if where is None else where
-        present = frozenset(where)
+        for number in self._possible(frozenset(where)):
+            places, meaning = self._entries[number]
+            for at in _starts(places, self._required[number][-1], where):
+                span = match(places, words, at)
+                if span:
+                    yield span, meaning
+
+    def _possible(self, present: frozenset[str]) -> Iterator[int]:
+        """The patterns whose every required place has one of its words in the text, in order."""
         candidates: set[int] = set()
         for word in self._by_key.keys() & present:
             candidates.update(self._by_key[word])
         for number in sorted(candidates):
-            entry = self._entries[number]
-            for needed in entry.required:
+            for needed in self._required[number]:  # Not `any(…)`: a generator for each costs more than all the rest.
                 if present.isdisjoint(needed):
                     break
             else:
-                yield from _matches(entry, words, where)
+                yield number
 
 
-def _matches(entry: _Entry[T], words: Sequence[str], where: Places) -> Iterator[tuple[Span, T]]:
-    for at in _starts(entry, where):
-        span = match(entry.places, words, at)
-        if span:
-            yield span, entry.meaning
-
-
-def _starts(entry: _Entry[T], where: Places) -> Iterator[int]:
+def _starts(places: Pattern, last: frozenset[str], where: Places) -> Iterator[int]:
     """Where the first place stands with the last one within the pattern's reach."""
-    ends = _standing(entry.required[-1], where)
-    for at in _standing(entry.places[0].words, where):
+    ends = _standing(last, where)
+    reach = sum(place.most for place in places) - 1
+    for at in _standing(places[0].words, where):
         following = bisect_left(ends, at)
-        if following < len(ends) and ends[following] <= at + entry.reach:
+        if following < len(ends) and ends[following] <= at + reach:
             yield at
 
 
