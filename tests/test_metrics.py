@@ -17,7 +17,8 @@ from oneiro.metrics import (
     Metrics,
     Snapshot,
 )
-from oneiro.platform.elevenlabs import CONVERSATION_SECONDS, DESIGN_SECONDS, PROVISIONING_SECONDS
+from oneiro.platform.elevenlabs import CONVERSATION_SECONDS
+from oneiro.platform.port import DESIGN_SECONDS, PROVISIONING_SECONDS
 
 SNAPSHOT = Snapshot(
     active=3,

@@ -45,7 +45,6 @@ from oneiro.jobs.service import Jobs
 from oneiro.metrics import Metrics
 from oneiro.monitoring.service import Monitoring
 from oneiro.platform.elevenlabs import ElevenLabsPlatform
-from oneiro.platform.held import ElevenLabsStock
 from oneiro.privacy.erasure.service import Erasure
 from oneiro.privacy.export.service import Exports
 from oneiro.privacy.operators.service import DreamersForOperators
@@ -183,8 +182,7 @@ def make_parts(
         clock=clock,
         observe=metrics.platform_call,
     )
-    stock = ElevenLabsStock(platform)
-    agents = Agents(db, platform, settings=settings, clock=clock, stock=stock, created=metrics.agent_created)
+    agents = Agents(db, platform, settings=settings, clock=clock, created=metrics.agent_created)
     conversations = Conversations(db, settings=settings, clock=clock)
     publishing = Publishing(db, agents, languages=settings.languages, models=settings.models, clock=clock)
     stand_in = _stand_in(around.stand_in, settings, clock) if around.stand_in else None
@@ -209,7 +207,7 @@ def make_parts(
         cards=Cards(db, clock=clock),
         agents=agents,
         inspection=Inspection(db, platform, agents, clock=clock),
-        stock_taking=StockTaking(db, platform, stock, clock=clock),
+        stock_taking=StockTaking(db, platform, clock=clock),
         publishing=publishing,
         experiments=Experiments(db, publishing, languages=settings.languages, clock=clock),
         platform_overview=overview,

@@ -12,7 +12,7 @@ import pytest
 
 from oneiro.platform.elevenlabs import ElevenLabsPlatform
 from oneiro.platform.errors import PlatformLacks, PlatformRefused
-from oneiro.platform.port import PROTECTIONS, AgentSpec, VoiceTuning
+from oneiro.platform.port import AgentSpec, VoiceTuning, lacking
 from oneiro.platform.translate import CLIENT_EVENTS
 
 Connect = Callable[..., ElevenLabsPlatform]
@@ -96,6 +96,26 @@ async def test_the_agent_opens_with_our_variable_and_is_shut_against_clients(
             {"platform_settings": {"overrides": {"enable_procedure_ids_from_client": True}}},
             "overrides.enable_procedure_ids_from_client",
         ),
+        (
+            {"conversation_config": {"conversation": {"max_duration_seconds": 3601}}},
+            "conversation.max_duration_seconds",
+        ),
+        (
+            {
+                "conversation_config": {
+                    "conversation": {"client_events": [event for event in CLIENT_EVENTS if event != "user_transcript"]}
+                }
+            },
+            "conversation.client_events.user_transcript",
+        ),
+        (
+            {
+                "conversation_config": {
+                    "conversation": {"client_events": [event for event in CLIENT_EVENTS if event != "agent_response"]}
+                }
+            },
+            "conversation.client_events.agent_response",
+        ),
     ],
 )
 async def test_a_protection_that_was_taken_away_is_drift_to_refuse(
@@ -106,8 +126,9 @@ async def test_a_protection_that_was_taken_away_is_drift_to_refuse(
 
     await patch(engine_url, agent_id, change)
 
-    assert await platform.drift(agent_id, spec) == (field,)
-    assert field.startswith(PROTECTIONS)
+    drift = await platform.drift(agent_id, spec)
+    assert drift == (field,)
+    assert lacking(drift) == [field]
 
 
 async def test_other_changes_are_drift_but_take_no_protection_away(
@@ -116,17 +137,80 @@ async def test_other_changes_are_drift_but_take_no_protection_away(
     platform = connect(engine_url)
     agent_id = await platform.create_agent(spec)
     no_text = {"overrides": {"conversation_config_override": {"conversation": {"text_only": False}}}}
-    config = {"tts": {"speed": 1.1}, "conversation": {"client_events": ["audio"]}}
+    config = {
+        "tts": {"speed": 1.1},
+        "turn": {"turn_eagerness": "eager", "silence_end_call_timeout": 5},
+        "conversation": {"client_events": [event for event in CLIENT_EVENTS if event != "agent_response_correction"]},
+    }
+    settings = {**no_text, "queueing_config": {"enabled": True}}
 
     await patch(
         engine_url,
         agent_id,
-        {"conversation_config": config, "platform_settings": no_text, "tags": ["oneiro"]},
+        {"conversation_config": config, "platform_settings": settings, "tags": ["oneiro"]},
     )
 
     drift = await platform.drift(agent_id, spec)
-    assert drift == ("conversation.client_events", "conversation.text_only", "tags", "tts.speed")
-    assert not any(field.startswith(PROTECTIONS) for field in drift)
+    assert drift == (
+        "conversation.client_events.agent_response_correction",
+        "conversation.text_only",
+        "queueing_config.enabled",
+        "tags",
+        "tts.speed",
+        "turn.silence_end_call_timeout",
+        "turn.turn_eagerness",
+    )
+    assert lacking(drift) == []
+
+
+async def test_bounds_that_are_shorter_and_frames_beside_ours_take_no_protection_away(
+    connect: Connect, engine_url: str, spec: AgentSpec
+) -> None:
+    platform = connect(engine_url)
+    agent_id = await platform.create_agent(spec)
+    config = {"conversation": {"max_duration_seconds": 180, "client_events": [*CLIENT_EVENTS, "vad_score"]}}
+
+    await patch(
+        engine_url,
+        agent_id,
+        {"conversation_config": config, "platform_settings": {"privacy": {"retention_days": 1}}},
+    )
+
+    drift = await platform.drift(agent_id, spec)
+    assert drift == (
+        "conversation.client_events",
+        "conversation.max_duration_seconds.shorter",
+        "privacy.retention_days.shorter",
+    )
+    assert lacking(drift) == []
+
+
+async def test_agents_are_listed_by_tag_and_voices_by_being_designed(
+    connect: Connect, engine_url: str, spec: AgentSpec
+) -> None:
+    platform = connect(engine_url)
+    wanted = await platform.create_agent(spec)
+    await platform.create_agent(replace(spec, tag="other"))
+    voice_id = await platform.design_voice(name="Carl", description=DESCRIPTION, sample=SAMPLE)
+
+    [agent], following = await platform.list_agents(spec.tag)
+    [voice], last = await platform.list_voices()
+
+    assert (agent.id, agent.tags, agent.called) == (wanted, ("oneiro", spec.tag), False)
+    assert (voice.id, voice.name) == (voice_id, "Carl")
+    assert (following, last) == (None, None)
+    assert agent.created_at is not None
+    assert voice.created_at is not None
+
+
+async def test_a_voice_can_be_deleted_twice(connect: Connect, engine_url: str) -> None:
+    platform = connect(engine_url)
+    voice_id = await platform.design_voice(name="Carl", description=DESCRIPTION, sample=SAMPLE)
+
+    await platform.delete_voice(voice_id)
+    await platform.delete_voice(voice_id)
+
+    assert await platform.list_voices() == ([], None)
 
 
 async def test_white_space_order_and_rounding_are_no_drift(connect: Connect, engine_url: str, spec: AgentSpec) -> None:

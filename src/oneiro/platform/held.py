@@ -7,18 +7,11 @@ Shapes as of `elevenlabs` 2.78.0.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
-
-from elevenlabs.voices.client import AsyncVoicesClient
+from typing import Any, Final, Literal
 
 from oneiro import text
-from oneiro.platform.errors import PlatformLacks
-from oneiro.platform.port import HeldConversation, HeldEntry, HeldLine
-
-if TYPE_CHECKING:
-    from oneiro.platform.elevenlabs import ElevenLabsPlatform
+from oneiro.platform.port import HeldAgent, HeldConversation, HeldEntry, HeldLine, HeldVoice
 
 MOST_LINES: Final = 5_000
 MOST_CHARACTERS: Final = 20_000
@@ -26,69 +19,6 @@ MOST_CHARACTERS: Final = 20_000
 _MOST_WORD, _MOST_CRITERIA, _MOST_SUMMARY = 200, 50, 5_000
 _SENDERS: Final[Mapping[object, Literal["user", "interpreter"]]] = {"user": "user", "agent": "interpreter"}
 _OVER: Final = {"done", "failed"}
-_PAGE: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class HeldAgent:
-    """An agent in the platform's list; `called`: somebody has talked to it."""
-
-    id: str
-    tags: tuple[str, ...]
-    created_at: datetime | None
-    called: bool
-
-
-@dataclass(frozen=True, slots=True)
-class HeldVoice:
-    """A designed voice in the platform's list."""
-
-    id: str
-    name: str
-    created_at: datetime | None
-
-
-class ElevenLabsStock:
-    """Which agents and voices the platform holds: a part of the adapter, with its connections, bounds and breaker.
-
-    Raises what `VoicePlatform` says of its calls.
-    """
-
-    def __init__(self, platform: "ElevenLabsPlatform") -> None:
-        self._ask = platform._provision  # noqa: SLF001 - the adapter's other half, in a module of its own.
-        self._agents = platform._agents  # noqa: SLF001 - the same.
-        self._voices = AsyncVoicesClient(client_wrapper=self._agents._client_wrapper)  # noqa: SLF001 - the same.
-
-    async def agents(self, tag: str, cursor: str | None = None) -> tuple[list[HeldAgent], str | None]:
-        """A page of the agents with this tag, and the cursor of the next one."""
-        answer = await self._ask(
-            "list_agents",
-            lambda options: self._agents.list(tags=[tag], page_size=_PAGE, cursor=cursor, request_options=options),
-        )
-        page = _tree(answer.model_dump(warnings=False))
-        found = [_agent(_tree(row)) for row in _rows(page.get("agents"))]
-        return [agent for agent in found if agent and tag in agent.tags], _following(page, "next_cursor")
-
-    async def voices(self, cursor: str | None = None) -> tuple[list[HeldVoice], str | None]:
-        """A page of the voices that were designed, and the cursor of the next one."""
-        answer = await self._ask(
-            "list_voices",
-            lambda options: self._voices.search(
-                category="generated", page_size=_PAGE, next_page_token=cursor, request_options=options
-            ),
-        )
-        page = _tree(answer.model_dump(warnings=False))
-        # The platform may add ready voices to the first page.
-        rows = [_tree(row) for row in _rows(page.get("voices"))]
-        found = [_voice(row) for row in rows if row.get("category") == "generated"]
-        return [voice for voice in found if voice], _following(page, "next_page_token")
-
-    async def delete_voice(self, voice_id: str) -> None:
-        """Delete a voice; one that is gone already is no error."""
-        try:
-            await self._ask("delete_voice", lambda options: self._voices.delete(voice_id, request_options=options))
-        except PlatformLacks:
-            return
 
 
 def read(data: object) -> HeldConversation | None:
@@ -125,6 +55,21 @@ def entry(row: object) -> HeldEntry | None:
     if not conversation_id:
         return None
     return HeldEntry(conversation_id, _word(tree.get("agent_id")), _moment(tree.get("start_time_unix_secs")))
+
+
+def agents(data: object, tag: str) -> tuple[list[HeldAgent], str | None]:
+    """The agents with this tag in a page of the list, and the cursor of the next page."""
+    page = _tree(data)
+    found = [_agent(_tree(row)) for row in _rows(page.get("agents"))]
+    return [agent for agent in found if agent and tag in agent.tags], _following(page, "next_cursor")
+
+
+def voices(data: object) -> tuple[list[HeldVoice], str | None]:
+    """The designed voices in a page of the list, and the cursor of the next page: it may have added ready ones."""
+    page = _tree(data)
+    rows = [_tree(row) for row in _rows(page.get("voices"))]
+    found = [_voice(row) for row in rows if row.get("category") == "generated"]
+    return [voice for voice in found if voice], _following(page, "next_page_token")
 
 
 def _agent(row: Mapping[str, Any]) -> HeldAgent | None:

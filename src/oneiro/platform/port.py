@@ -3,7 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
+
+PROVISIONING_SECONDS: Final = 15.0
+"""The bound of each call that concerns agents, voices or past conversations, but for designing a voice."""
+DESIGN_SECONDS: Final = 45.0
+"""Designing a voice renders three previews of the sample before it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +44,23 @@ class SignedUrl:
     expires_at: datetime
 
 
-PROTECTIONS = (
-    "auth.enable_auth",
-    "overrides.",
-    "privacy.record_voice",
-    "privacy.retention_days",
-    "agent.prompt.prompt",  # It carries the crisis protocol.
+PROTECTIONS: Final = frozenset(
+    {
+        "auth.enable_auth",
+        "privacy.record_voice",
+        "privacy.retention_days",
+        "agent.prompt.prompt",  # It carries the crisis protocol.
+        "conversation.client_events.user_transcript",  # What the crisis gate hears by.
+        "conversation.client_events.agent_response",
+        "conversation.max_duration_seconds",  # The one bound on what a forgotten line costs that nobody can get round.
+    }
 )
-"""Beginnings of the names of fields that protect the dreamer: an agent that differs in one must not be used."""
+"""Fields that protect the dreamer or the house, besides overrides: an agent that differs in one must not be used."""
+
+
+def lacking(drift: tuple[str, ...]) -> list[str]:
+    """Those of these fields that protect: every override that stands open, and `PROTECTIONS`."""
+    return [name for name in drift if name in PROTECTIONS or name.startswith("overrides.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +131,25 @@ class HeldPage:
     next_cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class HeldAgent:
+    """An agent in the platform's list; `called`: somebody has talked to it."""
+
+    id: str
+    tags: tuple[str, ...]
+    created_at: datetime | None
+    called: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldVoice:
+    """A designed voice in the platform's list."""
+
+    id: str
+    name: str
+    created_at: datetime | None
+
+
 class VoicePlatform(Protocol):
     """The platform's calls that we make.
 
@@ -130,8 +163,15 @@ class VoicePlatform(Protocol):
     async def find_agent(self, tag: str) -> str | None:
         """The id of the agent with this tag, if there is one."""
 
+    async def list_agents(self, tag: str, cursor: str | None = None) -> tuple[list[HeldAgent], str | None]:
+        """A page of the agents with this tag, and the cursor of the next one."""
+
     async def drift(self, agent_id: str, spec: AgentSpec) -> tuple[str, ...]:
-        """The names of the fields in which the agent, read back, differs from its spec; see `PROTECTIONS`."""
+        """The names of the fields in which the agent, read back, differs from its spec; see `lacking`.
+
+        A bound that is kept shorter than was asked for is named with `.shorter`, and of the client's frames each that
+        is missing by `.` and its own name.
+        """
 
     async def delete_agent(self, agent_id: str) -> None:
         """Delete an agent; one that is gone already is no error."""
@@ -144,6 +184,12 @@ class VoicePlatform(Protocol):
 
     async def tune_voice(self, voice_id: str, tuning: VoiceTuning) -> None:
         """Set how a voice of ours sounds."""
+
+    async def list_voices(self, cursor: str | None = None) -> tuple[list[HeldVoice], str | None]:
+        """A page of the voices that were designed, and the cursor of the next one."""
+
+    async def delete_voice(self, voice_id: str) -> None:
+        """Delete a voice; one that is gone already is no error."""
 
     async def list_conversations(self, started_after: datetime, cursor: str | None = None) -> HeldPage:
         """Conversations of every agent that began after a time, the oldest first."""

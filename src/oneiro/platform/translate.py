@@ -42,6 +42,8 @@ _OVERRIDES: Final[Mapping[str, Any]] = {
     "enable_conversation_initiation_client_data_from_webhook": _SHUT,
 }
 _OVERRIDE: Final = "overrides."
+_EVENTS: Final = "conversation.client_events"
+_BOUNDS: Final = ("conversation.max_duration_seconds", "privacy.retention_days")
 _OPEN_OVERRIDE: Final = "overrides.conversation_config_override.conversation.text_only"
 
 
@@ -100,10 +102,10 @@ def differences(spec: AgentSpec, agent: Mapping[str, Any]) -> tuple[str, ...]:
     found = dict(_leaves({**_part(agent, "conversation_config"), **_part(agent, "platform_settings")}))
     found["tags"] = agent.get("tags")
     opened = {name for name, value in found.items() if name.startswith(_OVERRIDE) and value}
-    wrong = {
-        name for name, value in wanted.items() if not name.startswith(_OVERRIDE) and not _same(value, found.get(name))
-    }
-    wrong |= opened - {_OPEN_OVERRIDE}
+    wrong = opened - {_OPEN_OVERRIDE}
+    for name, value in wanted.items():
+        if not name.startswith(_OVERRIDE) and not _same(value, found.get(name)):
+            wrong |= _names(name, value, found.get(name))
     if _OPEN_OVERRIDE not in opened:
         # Inconvenient, but it takes no protection away, as an override that is open would.
         wrong.add("conversation.text_only")
@@ -126,6 +128,19 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _names(field: str, wanted: Any, found: object) -> set[str]:
+    """What a field that differs is called: what takes no protection away must not bear the name of what does.
+
+    A plan may allow shorter calls than were asked for, and the platform may add frames of its own.
+    """
+    if field == _EVENTS:
+        kept = found if isinstance(found, list) else []
+        return {f"{field}.{event}" for event in wanted if event not in kept} or {field}
+    if field in _BOUNDS and isinstance(found, int) and 0 < found < wanted:
+        return {f"{field}.shorter"}
+    return {field}
 
 
 def _same(wanted: object, found: object) -> bool:

@@ -27,8 +27,16 @@ from oneiro.interpreters.models import InterpreterDocument, Release
 from oneiro.interpreters.releases import activate, publish
 from oneiro.jobs.runner import Limits, Runner
 from oneiro.platform.elevenlabs import ElevenLabsPlatform
-from oneiro.platform.held import ElevenLabsStock
-from oneiro.platform.port import AgentSpec, HeldConversation, HeldPage, SignedUrl, VoicePlatform, VoiceTuning
+from oneiro.platform.port import (
+    AgentSpec,
+    HeldAgent,
+    HeldConversation,
+    HeldPage,
+    HeldVoice,
+    SignedUrl,
+    VoicePlatform,
+    VoiceTuning,
+)
 from oneiro.settings import Settings
 
 KEY = "sk_test_of_nobody"
@@ -99,6 +107,16 @@ class Wire:
     async def tune_voice(self, voice_id: str, tuning: VoiceTuning) -> None:
         await self._begin("tune_voice")
         await self.inner.tune_voice(voice_id, tuning)
+
+    async def list_agents(self, tag: str, cursor: str | None = None) -> tuple[list[HeldAgent], str | None]:
+        return await self.inner.list_agents(tag, cursor)
+
+    async def list_voices(self, cursor: str | None = None) -> tuple[list[HeldVoice], str | None]:
+        return await self.inner.list_voices(cursor)
+
+    async def delete_voice(self, voice_id: str) -> None:
+        await self._begin("delete_voice")
+        await self.inner.delete_voice(voice_id)
 
     async def list_conversations(self, started_after: datetime, cursor: str | None = None) -> HeldPage:
         return await self.inner.list_conversations(started_after, cursor)
@@ -229,16 +247,16 @@ def process(service_url: str, engine: Engine, hand: Hand, stack: AsyncExitStack)
             clock=hand,
         )
         stack.push_async_callback(platform.close)
-        wire, stock = Wire(platform), ElevenLabsStock(platform)
+        wire = Wire(platform)
         created: list[tuple[str, float, bool]] = []
 
         def count(interpreter: str, seconds: float, *, success: bool) -> None:
             created.append((interpreter, seconds, success))
 
         bound = {"work_seconds": settings.pop("work_seconds")} if "work_seconds" in settings else {}
-        agents = Agents(db, wire, settings=Settings(**settings), clock=hand, stock=stock, created=count, **bound)
+        agents = Agents(db, wire, settings=Settings(**settings), clock=hand, created=count, **bound)
         inspection = Inspection(db, wire, agents, clock=hand)
-        return Process(db, wire, agents, inspection, StockTaking(db, wire, stock, clock=hand), created)
+        return Process(db, wire, agents, inspection, StockTaking(db, wire, clock=hand), created)
 
     return start
 

@@ -9,7 +9,7 @@ import pytest
 
 from oneiro.errors import AgentCreationError, PlatformUnavailable, ValidationError
 from oneiro.interpreters.agents.models import session_key
-from oneiro.interpreters.agents.service import SPARE_SECONDS, WORK_SECONDS
+from oneiro.interpreters.agents.workshop import SPARE_SECONDS, WORK_SECONDS
 from oneiro.interpreters.models import Release
 from oneiro.interpreters.releases import activate
 from oneiro.platform.errors import PlatformLacks, PlatformRefused

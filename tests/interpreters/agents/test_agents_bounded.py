@@ -8,7 +8,7 @@ import pytest
 
 from oneiro.errors import AgentCreationError, PlatformUnavailable
 from oneiro.interpreters.models import Release
-from oneiro.platform.elevenlabs import PROVISIONING_SECONDS
+from oneiro.platform.port import PROVISIONING_SECONDS
 
 Start = Callable[..., Awaitable[Any]]
 

@@ -11,6 +11,7 @@ from oneiro.errors import PlatformUnavailable
 from oneiro.interpreters.models import Release
 from oneiro.interpreters.overview import store as overview
 from oneiro.platform.errors import PlatformRefused
+from oneiro.platform.translate import CLIENT_EVENTS
 
 Start = Callable[..., Awaitable[Any]]
 Publish = Callable[..., Awaitable[Release]]
@@ -85,6 +86,18 @@ async def test_a_change_in_the_dashboard_is_told_once_shown_and_forgotten_when_i
         (OPEN, "auth.enable_auth"),
         ({"platform_settings": {"privacy": {"record_voice": True}}}, "privacy.record_voice"),
         ({"conversation_config": {"agent": {"prompt": {"prompt": "Be anyone."}}}}, "agent.prompt.prompt"),
+        (
+            {"conversation_config": {"conversation": {"max_duration_seconds": 40_000}}},
+            "conversation.max_duration_seconds",
+        ),
+        (
+            {
+                "conversation_config": {
+                    "conversation": {"client_events": [event for event in CLIENT_EVENTS if event != "user_transcript"]}
+                }
+            },
+            "conversation.client_events.user_transcript",
+        ),
     ],
 )
 async def test_an_agent_that_lost_a_protection_is_replaced_at_once(

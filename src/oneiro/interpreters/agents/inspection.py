@@ -12,10 +12,10 @@ from oneiro.errors import CircuitBreakerOpenError, OneiroError, PlatformUnavaila
 from oneiro.interpreters import store as interpreters
 from oneiro.interpreters.agents import store, traces
 from oneiro.interpreters.agents.models import Draft
-from oneiro.interpreters.agents.service import Agents, lacking
+from oneiro.interpreters.agents.service import Agents
 from oneiro.interpreters.models import Release
 from oneiro.platform.errors import PlatformLacks
-from oneiro.platform.port import VoicePlatform
+from oneiro.platform.port import VoicePlatform, lacking
 
 EVERY: Final = timedelta(days=1)
 """How long an agent goes unread at most, as long as there are no more than `AT_ONCE` for each run."""

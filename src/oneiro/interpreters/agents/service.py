@@ -3,35 +3,26 @@
 The row is claimed in one transaction and finished in another; the platform is asked between them, never inside.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, Protocol
-from uuid import UUID, uuid4
-
-import structlog
+from typing import Final
+from uuid import UUID
 
 from oneiro.database.pool import Connection, Database
 from oneiro.errors import AgentCreationError, OneiroError, PlatformUnavailable
 from oneiro.interpreters.agents import store, traces
-from oneiro.interpreters.agents.models import AgentVoice, Draft, Patience, Provisioned, Tally
+from oneiro.interpreters.agents.models import Draft, Patience, Provisioned, Tally
 from oneiro.interpreters.agents.spec import draft
-from oneiro.interpreters.agents.stock import Stock
-from oneiro.interpreters.agents.voices import Voices
+from oneiro.interpreters.agents.workshop import WORK_SECONDS, Created, Made, Workshop, elapsed_ms, uncounted
 from oneiro.interpreters.models import Release
 from oneiro.jobs.queue import enqueue
-from oneiro.platform.elevenlabs import PROVISIONING_SECONDS
-from oneiro.platform.errors import PlatformLacks, PlatformRefused
-from oneiro.platform.port import PROTECTIONS, AgentSpec, VoicePlatform
+from oneiro.platform.errors import PlatformRefused
+from oneiro.platform.port import VoicePlatform
 from oneiro.safety.protocol import CRISIS_PROTOCOL
 from oneiro.settings import Settings
 
-WORK_SECONDS: Final = 6 * PROVISIONING_SECONDS
-"""The bound of making an agent: finding, reading, deleting one that was lost, and creating, reading, deleting one."""
-SPARE_SECONDS: Final = 30.0
-"""What a lease lasts beyond the bound of its work, for the database and for clocks of replicas that differ."""
 GRACE: Final = timedelta(days=1)
 """An agent that was replaced may be in a conversation; it is deleted on the platform a day later."""
 SESSION_LIFE: Final = timedelta(hours=1)
@@ -44,33 +35,10 @@ SWEPT_AT_ONCE: Final = 100
 RETIRE: Final = "agents.retire"
 MOST_DRAFTS: Final = 512
 
-log = structlog.get_logger(__name__)
-
-
-class Created(Protocol):
-    """Told that an agent was made, or could not be, and how long that took."""
-
-    def __call__(self, interpreter: str, seconds: float, *, success: bool) -> None:
-        """Count it."""
-
-
-def _uncounted(interpreter: str, seconds: float, *, success: bool) -> None:
-    """Where nobody counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Agent:
-    """An agent that exists on the platform and may be used; `drift` names fields that do not protect."""
-
-    agent_id: str
-    drift: tuple[str, ...] = ()
-    adopted: bool = False
-
 
 class Agents:
     """Agents of releases, whichever process made them; raises what `ensure` names, and `DatabaseUnavailable`.
 
-    stock: what is on the platform already, so that a voice whose answer was lost is found again.
     created: told of each agent that was made or failed. work_seconds: the bound of making one.
     """
 
@@ -81,22 +49,22 @@ class Agents:
         *,
         settings: Settings,
         clock: Callable[[], datetime],
-        stock: Stock,
-        created: Created = _uncounted,
+        created: Created = uncounted,
         work_seconds: float = WORK_SECONDS,
     ) -> None:
         self._db = db
         self._platform = platform
         self._settings = settings
         self._clock = clock
-        self._owner = uuid4().hex
         self._since = clock()
-        self._created = created
-        self._work_seconds = work_seconds
-        self._lease = timedelta(seconds=work_seconds + SPARE_SECONDS)
         self._drafts: dict[tuple[UUID, str, str], Draft] = {}
-        self._voices = Voices(
-            db, platform, stock, default_voice_id=settings.default_voice_id, owner=self._owner, clock=clock
+        self._workshop = Workshop(
+            db,
+            platform,
+            default_voice_id=settings.default_voice_id,
+            clock=clock,
+            created=created,
+            work_seconds=work_seconds,
         )
 
     async def ensure(self, release: Release, language: str, model: str, *, session_key: str = "") -> Provisioned:
@@ -113,7 +81,7 @@ class Agents:
         agent, created = await self._known(wanted), False
         if agent is None:
             agent, created = await self._prepare(release, wanted, tally)
-        return Provisioned(agent.agent_id, created, tally.count, _ms(began), wanted.prompt_sha256, agent.drift)
+        return Provisioned(agent.agent_id, created, tally.count, elapsed_ms(began), wanted.prompt_sha256, agent.drift)
 
     async def forget(self, agent_id: str) -> None:
         """The platform does not know this agent any more: the next `ensure` makes a new one."""
@@ -167,7 +135,7 @@ class Agents:
             )
         return known
 
-    async def _known(self, wanted: Draft, *, waited: bool = False) -> _Agent | None:
+    async def _known(self, wanted: Draft, *, waited: bool = False) -> Made | None:
         """The agent that is ready; raises what befell whoever made it while we waited."""
         now = self._clock()
         async with self._db.as_service() as conn:
@@ -177,7 +145,7 @@ class Agents:
             if row.agent_id is not None:
                 if await self._replaced(conn, row, row.agent_id, wanted, now) or not await _take(conn, row, now):
                     return None
-                return _Agent(row.agent_id, tuple(row.drift))
+                return Made(row.agent_id, tuple(row.drift))
         if waited and row.free and row.error_code:
             raise _failed_elsewhere(row.error_code)
         return None
@@ -197,18 +165,16 @@ class Agents:
             await traces.retired(conn, agent_id, wanted.interpreter_id, "expired" if row.expired else "outdated")
         return True
 
-    async def _prepare(self, release: Release, wanted: Draft, tally: Tally) -> tuple[_Agent, bool]:
+    async def _prepare(self, release: Release, wanted: Draft, tally: Tally) -> tuple[Made, bool]:
         """Make the agent, or wait for whoever makes it; the agent, and whether we made it."""
         began = time.perf_counter()
         # Before the claim, since designing a voice outlasts the lease; it has a lease of its own.
-        voice = await self._voice(release, wanted, tally, began)
+        voice = await self._workshop.voice(release, wanted, tally, began)
         patience = Patience()
         while True:
-            now = self._clock()
-            async with self._db.as_service() as conn:
-                claim = await store.claim(conn, wanted, self._owner, now, now + self._lease)
+            claim = await self._workshop.claim(wanted)
             if claim is not None:
-                made = await self._work(wanted, voice, claim, tally, began)
+                made = await self._workshop.make(wanted, voice, claim, tally, began)
                 if made is not None:
                     return made, True
             elif not await patience.pause():
@@ -217,121 +183,12 @@ class Agents:
             if known is not None:
                 return known, False
 
-    async def _voice(self, release: Release, wanted: Draft, tally: Tally, began: float) -> AgentVoice:
-        try:
-            return await self._voices.of(release.document, tally)
-        except PlatformUnavailable as error:
-            async with self._db.as_service() as conn:
-                await traces.provision_failed(conn, wanted, error.code, _ms(began))
-            self._created(wanted.interpreter_id, _ms(began) / 1000, success=False)
-            raise
-
-    async def _work(
-        self, wanted: Draft, voice: AgentVoice, claim: store.Claim, tally: Tally, began: float
-    ) -> _Agent | None:
-        """Make the agent under our lease; None when the lease was lost meanwhile."""
-        spec = replace(wanted.spec, voice_id=voice.voice_id, tag=claim.tag)
-        try:
-            made = await self._in_time(wanted, spec, claim, tally)
-            finished = await self._finish(wanted, claim, made, voice, _ms(began))
-        except (PlatformRefused, PlatformLacks) as error:
-            failure = AgentCreationError(f"{spec.name}: {error.detail}", retryable=False)
-            await self._failed(wanted, claim, failure, _ms(began))
-            raise failure from error
-        except OneiroError as error:
-            await self._failed(wanted, claim, error, _ms(began))
-            raise
-        except BaseException:
-            async with self._db.as_service() as conn:
-                await store.free(conn, claim.id, self._owner, None)
-            raise
-        if finished:
-            self._created(wanted.interpreter_id, _ms(began) / 1000, success=True)
-            return made
-        # Whoever took the row over finds an agent by the same tag: it may be this very one, so it is left alone here,
-        # and the stock-taking removes it when no row knows it.
-        log.warning("agent.lease_lost", agent_id=made.agent_id, interpreter_id=wanted.interpreter_id)
-        return None
-
-    async def _in_time(self, wanted: Draft, spec: AgentSpec, claim: store.Claim, tally: Tally) -> _Agent:
-        """Make the agent within the bound that the lease outlasts: nobody takes over a row that is worked on."""
-        try:
-            async with asyncio.timeout(self._work_seconds):
-                return await self._make(wanted, spec, claim, tally)
-        except TimeoutError:
-            raise PlatformUnavailable(
-                "The voice platform took too long to prepare the interpreter.", retry_after=5.0
-            ) from None
-
-    async def _make(self, wanted: Draft, spec: AgentSpec, claim: store.Claim, tally: Tally) -> _Agent:
-        """Adopt the agent whose answer was lost, when it is as it should be, or create one and read it back."""
-        if claim.taken_over:
-            lost = await tally(self._platform.find_agent(spec.tag))
-            if lost is not None:
-                if not await tally(self._platform.drift(lost, spec)):
-                    return _Agent(lost, adopted=True)
-                await tally(self._platform.delete_agent(lost))
-        agent_id = await tally(self._platform.create_agent(spec))
-        drift = await tally(self._platform.drift(agent_id, spec))
-        unprotected = lacking(drift)
-        if unprotected:
-            await self._refuse(wanted, agent_id, drift, tally)
-            raise AgentCreationError(
-                f"{spec.name}: the platform did not keep {', '.join(unprotected)}; the agent is not used.",
-                retryable=False,
-            )
-        return _Agent(agent_id, drift)
-
-    async def _refuse(self, wanted: Draft, agent_id: str, drift: tuple[str, ...], tally: Tally) -> None:
-        """Record what the agent lacks and delete it; when that fails its tag leads to it at the next attempt."""
-        async with self._db.as_service() as conn:
-            await traces.drifted(conn, wanted, agent_id, drift, used=False)
-        try:
-            await tally(self._platform.delete_agent(agent_id))
-        except (PlatformUnavailable, PlatformRefused) as error:
-            async with self._db.as_service() as conn:
-                await traces.cleanup_failed(conn, agent_id, wanted.interpreter_id, error.code)
-
-    async def _finish(self, wanted: Draft, claim: store.Claim, made: _Agent, voice: AgentVoice, ms: int) -> bool:
-        """Row and events of an agent that is ready, in one transaction; False when the lease was lost."""
-        async with self._db.as_service() as conn:
-            ready = await store.ready(
-                conn,
-                claim.id,
-                self._owner,
-                agent_id=made.agent_id,
-                voice_id=voice.voice_id,
-                drift=made.drift,
-                now=self._clock(),
-            )
-            if not ready:
-                return False
-            await traces.provisioned(conn, wanted, made.agent_id, voice, adopted=made.adopted, ms=ms)
-            if made.drift:
-                await traces.drifted(conn, wanted, made.agent_id, made.drift, used=True)
-        return True
-
-    async def _failed(self, wanted: Draft, claim: store.Claim, error: OneiroError, ms: int) -> None:
-        async with self._db.as_service() as conn:
-            await store.free(conn, claim.id, self._owner, error.code)
-            await traces.provision_failed(conn, wanted, error.code, ms)
-        self._created(wanted.interpreter_id, ms / 1000, success=False)
-
-
-def lacking(drift: tuple[str, ...]) -> list[str]:
-    """Those of these fields that protect the dreamer: an agent that differs in one must not be used."""
-    return [name for name in drift if name.startswith(PROTECTIONS)]
-
 
 async def _take(conn: Connection, row: store.AgentRow, now: datetime) -> bool:
     """Note that a conversation is about to use the agent; False when a sweep took it out of use just before."""
     if not row.expires and row.last_used_at is not None and now - row.last_used_at < NOTED:
         return True
     return await store.take(conn, row.id, now)
-
-
-def _ms(began: float) -> int:
-    return round((time.perf_counter() - began) * 1000)
 
 
 def _failed_elsewhere(code: str) -> OneiroError:

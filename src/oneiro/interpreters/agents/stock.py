@@ -7,7 +7,7 @@ installation's agents among it, is none of our business.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 import structlog
@@ -17,8 +17,7 @@ from oneiro.errors import PlatformUnavailable
 from oneiro.interpreters.agents import stock_store, traces
 from oneiro.interpreters.agents.models import OWNER_TAG, prefix
 from oneiro.platform.errors import PlatformRefused
-from oneiro.platform.held import HeldAgent, HeldVoice
-from oneiro.platform.port import VoicePlatform
+from oneiro.platform.port import HeldAgent, VoicePlatform
 
 OLD: Final = timedelta(days=1)
 """Younger ones may be on their way into a row."""
@@ -27,19 +26,6 @@ REMOVED_AT_ONCE: Final = 50
 
 Held = TypeVar("Held")
 log = structlog.get_logger(__name__)
-
-
-class Stock(Protocol):
-    """The platform's lists, a page at a time; raises what `VoicePlatform` says of its calls."""
-
-    async def agents(self, tag: str, cursor: str | None = None) -> tuple[list[HeldAgent], str | None]:
-        """A page of the agents with this tag, and the cursor of the next one."""
-
-    async def voices(self, cursor: str | None = None) -> tuple[list[HeldVoice], str | None]:
-        """A page of the voices that were designed, and the cursor of the next one."""
-
-    async def delete_voice(self, voice_id: str) -> None:
-        """Delete a voice; one that is gone already is no error."""
 
 
 async def every(page_of: Callable[[str | None], Awaitable[tuple[list[Held], str | None]]]) -> AsyncIterator[Held]:
@@ -56,10 +42,9 @@ async def every(page_of: Callable[[str | None], Awaitable[tuple[list[Held], str 
 class StockTaking:
     """Removes from the platform what no row knows."""
 
-    def __init__(self, db: Database, platform: VoicePlatform, stock: Stock, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, db: Database, platform: VoicePlatform, *, clock: Callable[[], datetime]) -> None:
         self._db = db
         self._platform = platform
-        self._stock = stock
         self._clock = clock
 
     async def take(self) -> int:
@@ -76,7 +61,7 @@ class StockTaking:
         """Agents with a tag of ours whose row does not know them."""
         old = self._clock() - OLD
         listed: dict[str, tuple[UUID, bool]] = {}
-        async for agent in every(lambda cursor: self._stock.agents(OWNER_TAG, cursor)):
+        async for agent in every(lambda cursor: self._platform.list_agents(OWNER_TAG, cursor)):
             row_id = _row_of(agent, mark)
             if row_id is not None and agent.created_at is not None and agent.created_at <= old:
                 listed[agent.id] = row_id, agent.called
@@ -99,7 +84,7 @@ class StockTaking:
         """Voices with a name of ours that no row, agent or release knows."""
         old = self._clock() - OLD
         listed: dict[str, str] = {}
-        async for voice in every(self._stock.voices):
+        async for voice in every(self._platform.list_voices):
             sha = voice_sha(voice.name, mark)
             if sha is not None and voice.created_at is not None and voice.created_at <= old:
                 listed[voice.id] = sha
@@ -109,7 +94,7 @@ class StockTaking:
 
     async def _remove_voice(self, voice_id: str) -> bool:
         try:
-            await self._stock.delete_voice(voice_id)
+            await self._platform.delete_voice(voice_id)
         except (PlatformUnavailable, PlatformRefused) as error:
             log.warning("voice.cleanup_failed", voice_id=voice_id, code=error.code)
             return False

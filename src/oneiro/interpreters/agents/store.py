@@ -1,4 +1,4 @@
-"""Rows of `platform_agents` and `platform_voices`.
+"""Rows of `platform_agents`.
 
 A row under a lease is work in progress; whoever finds the lease lapsed may take the row over.
 """
@@ -64,24 +64,6 @@ class InUse:
     def tag(self) -> str:
         """Names the row's agent on the platform."""
         return tag(self.installation, self.id)
-
-
-@dataclass(frozen=True, slots=True)
-class VoiceRow:
-    """A voice that was designed (`voice_id`), refused (`error_code`) or is being designed."""
-
-    voice_id: str | None
-    error_code: str | None
-    free: bool
-
-
-@dataclass(frozen=True, slots=True)
-class VoiceClaim:
-    """A voice that is ours to make; `taken_over`: somebody began and did not finish."""
-
-    description_sha256: str
-    taken_over: bool
-    installation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,64 +345,6 @@ async def inspected(
         {"id": row_id, "drift": Jsonb(list(drift)), "unprotected": unprotected, "now": now},
     )
     return done.rowcount == 1
-
-
-async def voice(conn: Connection, description_sha256: str, now: datetime) -> VoiceRow | None:
-    """What is known of the voice of a description."""
-    async with conn.cursor(row_factory=class_row(VoiceRow)) as cursor:
-        await cursor.execute(
-            """
-            SELECT voice_id, error_code, voice_id IS NULL AND coalesce(lease_until <= %s, true) AS free
-            FROM platform_voices WHERE description_sha256 = %s
-            """,
-            (now, description_sha256),
-        )
-        return await cursor.fetchone()
-
-
-async def claim_voice(
-    conn: Connection, description_sha256: str, interpreter_id: str, owner: str, now: datetime, until: datetime
-) -> VoiceClaim | None:
-    """Take the voice of a description under our lease, unless it exists or somebody works on it."""
-    async with conn.cursor(row_factory=class_row(VoiceClaim)) as cursor:
-        await cursor.execute(
-            """
-            INSERT INTO platform_voices AS mine (
-                description_sha256, interpreter_id, lease_owner, lease_until, created_at
-            ) VALUES (%(sha)s, %(interpreter_id)s, %(owner)s, %(until)s, %(now)s)
-            ON CONFLICT (description_sha256)
-            DO UPDATE SET lease_owner = excluded.lease_owner, lease_until = excluded.lease_until, error_code = NULL
-            WHERE mine.voice_id IS NULL AND coalesce(mine.lease_until <= %(now)s, true)
-            RETURNING mine.description_sha256, mine.xmax <> 0 AS taken_over, oneiro.installation() AS installation
-            """,
-            {"sha": description_sha256, "interpreter_id": interpreter_id, "owner": owner, "until": until, "now": now},
-        )
-        return await cursor.fetchone()
-
-
-async def voice_ready(conn: Connection, description_sha256: str, owner: str, voice_id: str) -> bool:
-    """Keep the voice that we designed; False when the lease is no longer ours."""
-    done = await conn.execute(
-        """
-        UPDATE platform_voices SET voice_id = %s, error_code = NULL, lease_owner = NULL, lease_until = NULL
-        WHERE description_sha256 = %s AND lease_owner = %s
-        """,
-        (voice_id, description_sha256, owner),
-    )
-    return done.rowcount == 1
-
-
-async def free_voice(
-    conn: Connection, description_sha256: str, owner: str, error_code: str | None, until: datetime | None
-) -> None:
-    """Give the voice back undesigned; it is not tried again before `until`."""
-    await conn.execute(
-        """
-        UPDATE platform_voices SET error_code = %s, lease_owner = NULL, lease_until = %s
-        WHERE description_sha256 = %s AND lease_owner = %s
-        """,
-        (error_code, until, description_sha256, owner),
-    )
 
 
 def _identity(draft: Draft) -> dict[str, object]:

@@ -11,13 +11,12 @@ import structlog
 
 from oneiro.database.pool import Database
 from oneiro.errors import PlatformUnavailable
-from oneiro.interpreters.agents import store, traces
+from oneiro.interpreters.agents import traces, voice_store
 from oneiro.interpreters.agents.models import AgentVoice, Patience, Tally, prefix
-from oneiro.interpreters.agents.stock import Stock, every, voice_name, voice_sha
+from oneiro.interpreters.agents.stock import every, voice_name, voice_sha
 from oneiro.interpreters.models import InterpreterDocument, Voice
-from oneiro.platform.elevenlabs import DESIGN_SECONDS, PROVISIONING_SECONDS
 from oneiro.platform.errors import PlatformLacks, PlatformRefused
-from oneiro.platform.port import VoicePlatform, VoiceTuning
+from oneiro.platform.port import DESIGN_SECONDS, PROVISIONING_SECONDS, VoicePlatform, VoiceTuning
 
 WORK_SECONDS: Final = DESIGN_SECONDS + 3 * PROVISIONING_SECONDS
 """The bound of looking for a voice that was lost, designing one, keeping and tuning it."""
@@ -42,7 +41,6 @@ class Voices:
         self,
         db: Database,
         platform: VoicePlatform,
-        stock: Stock,
         *,
         default_voice_id: str,
         owner: str,
@@ -50,7 +48,6 @@ class Voices:
     ) -> None:
         self._db = db
         self._platform = platform
-        self._stock = stock
         self._default = default_voice_id
         self._owner = owner
         self._clock = clock
@@ -81,20 +78,20 @@ class Voices:
 
     async def _known(self, sha: str) -> AgentVoice | None:
         async with self._db.as_service() as conn:
-            row = await store.voice(conn, sha, self._clock())
+            row = await voice_store.find(conn, sha, self._clock())
         if row is None or row.free:
             return None
         if row.voice_id is not None:
             return AgentVoice(row.voice_id, "designed")
         return self._instead(row.error_code) if row.error_code else None
 
-    async def _claim(self, sha: str, interpreter_id: str) -> store.VoiceClaim | None:
+    async def _claim(self, sha: str, interpreter_id: str) -> voice_store.Claim | None:
         now = self._clock()
         async with self._db.as_service() as conn:
-            return await store.claim_voice(conn, sha, interpreter_id, self._owner, now, now + LEASE)
+            return await voice_store.claim(conn, sha, interpreter_id, self._owner, now, now + LEASE)
 
     async def _make(
-        self, document: InterpreterDocument, voice: Voice, claim: store.VoiceClaim, tally: Tally
+        self, document: InterpreterDocument, voice: Voice, claim: voice_store.Claim, tally: Tally
     ) -> AgentVoice | None:
         """Have the voice under our lease; None when the lease was lost meanwhile, and somebody else has one."""
         began, sha = time.perf_counter(), claim.description_sha256
@@ -114,7 +111,7 @@ class Voices:
             raise
         ms = round((time.perf_counter() - began) * 1000)
         async with self._db.as_service() as conn:
-            if not await store.voice_ready(conn, sha, self._owner, voice_id):
+            if not await voice_store.ready(conn, sha, self._owner, voice_id):
                 # Ours is spare, unless whoever took over found this very one; the stock-taking tells and removes it.
                 log.warning("voice.lease_lost", voice_id=voice_id, interpreter_id=document.id)
                 return None
@@ -122,7 +119,7 @@ class Voices:
         return AgentVoice(voice_id, "designed", ignored)
 
     async def _found_or_designed(
-        self, document: InterpreterDocument, voice: Voice, claim: store.VoiceClaim, tally: Tally
+        self, document: InterpreterDocument, voice: Voice, claim: voice_store.Claim, tally: Tally
     ) -> tuple[str, bool]:
         """The voice that an earlier attempt made and could not store, when there was one; else a new one."""
         mark, description = prefix(claim.installation), voice.voice_description or ""
@@ -135,7 +132,7 @@ class Voices:
 
     async def _lost(self, mark: str, sha: str) -> str | None:
         shown = voice_sha(voice_name("", mark, sha), mark)
-        async for held in every(self._stock.voices):
+        async for held in every(self._platform.list_voices):
             if voice_sha(held.name, mark) == shown:
                 return held.id
         return None
@@ -153,7 +150,7 @@ class Voices:
 
     async def _free(self, sha: str, error_code: str | None, until: datetime | None) -> None:
         async with self._db.as_service() as conn:
-            await store.free_voice(conn, sha, self._owner, error_code, until)
+            await voice_store.free(conn, sha, self._owner, error_code, until)
 
     def _instead(self, error_code: str | None) -> AgentVoice:
         return AgentVoice(self._default, "default", OF_OWN_VOICES, error_code)
