@@ -27,6 +27,7 @@ SNAPSHOT = Snapshot(
     lag={"webhooks": 5},
     unreconciled=1,
     parked={"webhooks": 2},
+    unacknowledged={"passive_ideation": 0, "active_danger": 4},
 )
 
 
@@ -73,6 +74,7 @@ CONTRACT = {
     "oneiro_jobs{state=done}": 7,
     "oneiro_unreconciled_conversations{}": 1,
     "oneiro_safety_total{tier=active_danger}": 1,
+    "oneiro_safety_unacknowledged{tier=active_danger}": 4,
     "oneiro_http_request_seconds_count{method=GET,route=/v1/dreams/{dream_id},status=200}": 1,
     "oneiro_event_loop_lag_seconds_count{}": 1,
 }
@@ -94,7 +96,8 @@ def test_without_the_database_its_figures_are_missing_and_the_others_stay() -> N
 def test_a_figure_that_is_gone_is_not_shown_again() -> None:
     metrics = Metrics()
     metrics.render(SNAPSHOT)
-    later = Snapshot(active=0, slots={}, jobs={}, lag={"summaries": 0}, unreconciled=0, parked={})
+    lag = {"summaries": 0}
+    later = Snapshot(active=0, slots={}, jobs={}, lag=lag, unreconciled=0, parked={}, unacknowledged={})
 
     assert "oneiro_consumer_lag_events{consumer=webhooks}" not in samples(metrics.render(later))
 

@@ -19,6 +19,8 @@ from oneiro.analytics.reports import routes as report_routes
 from oneiro.auth import issue_token
 from oneiro.background import consumer_names, listening, working
 from oneiro.conversations import routes as conversation_routes
+from oneiro.conversations.flags import routes as flag_routes
+from oneiro.conversations.operating import routes as operating_routes
 from oneiro.database.migrate import lacking
 from oneiro.database.pool import DatabaseUnavailable
 from oneiro.dreamers import routes as dreamer_routes
@@ -56,6 +58,8 @@ ROUTERS = (
     privacy_routes.router,
     dream_routes.router,
     conversation_routes.router,
+    operating_routes.router,
+    flag_routes.router,
     event_routes.router,
     job_routes.router,
     webhook_routes.router,

@@ -30,6 +30,11 @@ class Identity:
     expires_at: datetime
     claims: Mapping[str, Any]
 
+    @property
+    def actor(self) -> str:
+        """Who acts, as rows and events name it: a person's id, or the role of a server."""
+        return str(self.user_id or self.role)
+
     def dreamer(self) -> UUID:
         """The dreamer's id; raises `SecurityError` for a server's token, which stands for no one."""
         if self.user_id is None:

@@ -52,7 +52,8 @@ class Snapshot:
     """What the database says at one moment.
 
     slots: how many are `taken` and `free`; jobs: by state; lag, parked: events by consumer; unreconciled: sessions
-    whose account by the platform is due and has not arrived.
+    whose account by the platform is due and has not arrived; unacknowledged: flagged lines that nobody has seen to, by
+    tier.
     """
 
     active: int
@@ -61,6 +62,7 @@ class Snapshot:
     lag: Mapping[str, int]
     unreconciled: int
     parked: Mapping[str, int]
+    unacknowledged: Mapping[str, int]
 
     def families(self) -> Iterator[GaugeMetricFamily]:
         """The figures as Prometheus takes them."""
@@ -73,6 +75,9 @@ class Snapshot:
             "oneiro_unreconciled_conversations",
             "Sessions that ended and whose account by the platform has not arrived.",
             value=self.unreconciled,
+        )
+        yield _family(
+            "oneiro_safety_unacknowledged", "Flagged lines that nobody has seen to.", "tier", self.unacknowledged
         )
 
 

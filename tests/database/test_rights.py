@@ -47,6 +47,8 @@ INSERT INTO rollups_daily (day, interpreter_id, counts) VALUES (now(), 'carl', '
 INSERT INTO rollups_dirty (hour) VALUES (now());
 INSERT INTO idempotency_keys (user_id, route, key, body_sha256) VALUES ('{ANA}', '/', 'k', 'x');
 INSERT INTO system_events (event_type, event_data, user_id) VALUES ('disclosure.given', '{{}}', '{ANA}');
+INSERT INTO safety_flags (id, user_id, conversation_id, tier, flagged_at)
+VALUES (gen_random_uuid(), '{ANA}', '{TALK}', 'active_danger', now());
 INSERT INTO event_cursors (consumer) VALUES ('sequencer');
 INSERT INTO parked_events (consumer, position, event_id) SELECT 'analytics', 1, id FROM system_events;
 INSERT INTO jobs (kind) VALUES ('retire_agent');
@@ -64,6 +66,7 @@ TABLES = {
     "messages": "content",
     "conversation_sessions": "session_status",
     "conversation_slots": "owner",
+    "safety_flags": "acknowledged_at",
     "conversation_analytics": "message_count",
     "agent_metrics": "metric_value",
     "rollups_hourly": "counts",

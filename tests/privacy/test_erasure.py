@@ -67,6 +67,7 @@ HERS = {
     "public.conversation_sessions",
     "public.conversation_slots",
     "public.idempotency_keys",
+    "public.safety_flags",
     "public.system_events",
     "public.parked_events",
     "public.jobs",

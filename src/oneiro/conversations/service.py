@@ -81,14 +81,19 @@ class Conversations:
             await self._end(conn, await locked(conn, caller, conversation_id), "end", request.reason, now, closed)
             return await _read(conn, caller, conversation_id)
 
-    async def shut_down(self, conversation_id: UUID) -> bool:
-        """End anybody's conversation because the service or an operator says so; false when it had ended or is gone."""
+    async def shut_down(self, conversation_id: UUID, *, by: str | None = None) -> bool:
+        """End anybody's conversation because the service or an operator says so; false when it had ended or is gone.
+
+        `by` is the operator. An event of its own names her: the conversation's are shown to its dreamer.
+        """
         now = self._clock()
         async with self._db.as_service() as conn:
-            conversation = await store.lock(conn, None, conversation_id)
-            return conversation is not None and await self._end(
-                conn, conversation, "shut_down", "system_shutdown", now, None
-            )
+            held = await store.lock(conn, None, conversation_id)
+            if held is None or not await self._end(conn, held, "shut_down", "system_shutdown", now, None):
+                return False
+            if by is not None:
+                await record(conn, conversation_id, held.user_id, "operator.viewed", {"what": "end", "by": by})
+            return True
 
     async def _end(
         self,
@@ -151,13 +156,18 @@ class Conversations:
         """A page of what was said, oldest first."""
         async with self._db.as_dreamer(caller.claims) as conn:
             await _read(conn, caller, conversation_id)
-            found = await store.select_messages(conn, conversation_id, page.limit + 1, page.cursor)
-        items = [message for _, message in found[: page.limit]]
-        more = None
-        if len(found) > page.limit:
-            ordinal, last = found[page.limit - 1]
-            more = Cursor(last.occurred_at, str(ordinal)).encode()
-        return ListOf(items=items, next_cursor=more)
+            return await said(conn, conversation_id, page)
+
+
+async def said(conn: Connection, conversation_id: UUID, page: Page) -> ListOf[Message]:
+    """A page of what was said in a conversation, oldest first; whoever calls has made sure whose it is."""
+    found = await store.select_messages(conn, conversation_id, page.limit + 1, page.cursor)
+    items = [message for _, message in found[: page.limit]]
+    more = None
+    if len(found) > page.limit:
+        ordinal, last = found[page.limit - 1]
+        more = Cursor(last.occurred_at, str(ordinal)).encode()
+    return ListOf(items=items, next_cursor=more)
 
 
 async def _read(conn: Connection, caller: Identity, conversation_id: UUID) -> Conversation:

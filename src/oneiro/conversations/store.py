@@ -158,6 +158,8 @@ async def delete(conn: Connection, user_id: UUID, conversation_id: UUID) -> None
         "DELETE FROM dreams WHERE source_conversation_id = %(id)s AND user_id = %(user_id)s AND status = 'draft'",
         "UPDATE dreams SET source_conversation_id = NULL WHERE source_conversation_id = %(id)s",
         "DELETE FROM messages WHERE conversation_id = %(id)s",
+        # One that nobody has seen to stays in the safety queue.
+        "DELETE FROM safety_flags WHERE conversation_id = %(id)s AND acknowledged_at IS NOT NULL",
         "DELETE FROM conversations WHERE id = %(id)s AND user_id = %(user_id)s",
     ):
         await conn.execute(statement, {"id": conversation_id, "user_id": user_id})

@@ -54,6 +54,12 @@ async def find(conn: Connection, user_id: UUID, now: datetime) -> Dreamer | None
         return await cursor.fetchone()
 
 
+async def hold(conn: Connection, user_id: UUID) -> bool:
+    """Keep the dreamer's row from being deleted until the transaction ends; false when there is none."""
+    result = await conn.execute("SELECT 1 FROM profiles WHERE user_id = %s FOR KEY SHARE", (user_id,))
+    return result.rowcount == 1
+
+
 async def lock(conn: Connection, user_id: UUID) -> None:
     """Hold the dreamer's row, so that two changes at once do not undo each other."""
     await conn.execute("SELECT 1 FROM profiles WHERE user_id = %s FOR UPDATE", (user_id,))

@@ -9,6 +9,7 @@ from oneiro.metrics import Snapshot
 GRACE: Final = timedelta(minutes=5)
 """How long after a session's end its account by the platform may take before it counts as missing."""
 _STATES: Final = ("queued", "running", "done", "dead")
+_FLAGGED: Final = ("passive_ideation", "active_danger")
 
 
 async def snapshot(conn: Connection, slots: int, now: datetime) -> Snapshot:
@@ -32,13 +33,16 @@ async def snapshot(conn: Connection, slots: int, now: datetime) -> Snapshot:
                (SELECT coalesce(jsonb_object_agg(consumer, parked), '{}')
                 FROM (SELECT c.consumer, count(p.consumer) AS parked
                       FROM event_cursors AS c LEFT JOIN parked_events AS p ON p.consumer = c.consumer
-                      WHERE c.consumer <> 'sequencer' GROUP BY c.consumer) AS a)
+                      WHERE c.consumer <> 'sequencer' GROUP BY c.consumer) AS a),
+               (SELECT coalesce(jsonb_object_agg(tier, waiting), '{}')
+                FROM (SELECT tier, count(*) AS waiting FROM safety_flags WHERE acknowledged_at IS NULL
+                      GROUP BY tier) AS f)
         """,
         {"now": now, "due": now - GRACE},
     )
     row = await cursor.fetchone()
     assert row is not None
-    active, taken, jobs, lag, unreconciled, parked = row
+    active, taken, jobs, lag, unreconciled, parked, waiting = row
     return Snapshot(
         active=active,
         slots={"taken": taken, "free": max(slots - taken, 0)},
@@ -46,4 +50,5 @@ async def snapshot(conn: Connection, slots: int, now: datetime) -> Snapshot:
         lag=lag,
         unreconciled=unreconciled,
         parked=parked,
+        unacknowledged={tier: waiting.get(tier, 0) for tier in _FLAGGED},
     )

@@ -13,7 +13,7 @@ from oneiro.privacy.erasure.service import Erasure
 from oneiro.privacy.export.models import Export
 from oneiro.privacy.export.service import Exports, Written
 from oneiro.privacy.operators.models import DreamerDetail, DreamerItem, DreamerPermissions
-from oneiro.privacy.operators.service import DreamersForOperators, who
+from oneiro.privacy.operators.service import DreamersForOperators
 
 router = APIRouter()
 
@@ -90,10 +90,10 @@ async def permit_dreamer(
 @router.get("/admin/dreamers/{user_id}/export", tags=["dreamers"], response_class=StreamingResponse, responses=EXPORT)
 async def export_dreamer(caller: Operator, exports: Exporting, user_id: UUID) -> Attachment:
     """Everything we have of a dreamer, for her; that it was taken is noted."""
-    return Attachment(await exports.of(user_id, by=who(caller)))
+    return Attachment(await exports.of(user_id, by=caller.actor))
 
 
 @router.delete("/admin/dreamers/{user_id}", tags=["dreamers"], status_code=status.HTTP_204_NO_CONTENT)
 async def erase_dreamer(caller: Operator, erasure: Erasing, user_id: UUID, request: ErasureRequest) -> None:
     """Erase a dreamer as she could herself; a repeat changes nothing."""
-    await erasure.erase(user_id, by=who(caller))
+    await erasure.erase(user_id, by=caller.actor)

@@ -41,6 +41,7 @@ _DELETED: Final = (
     """,
     "DELETE FROM agent_metrics WHERE conversation_id = ANY (%(conversations)s)",
     "DELETE FROM conversation_analytics WHERE user_id = %(id)s OR conversation_id = ANY (%(conversations)s)",
+    "DELETE FROM safety_flags WHERE user_id = %(id)s OR conversation_id = ANY (%(conversations)s)",
     "DELETE FROM experiment_assignments WHERE user_id = %(id)s",
     "DELETE FROM idempotency_keys WHERE user_id = %(id)s",
     "DELETE FROM messages WHERE conversation_id = ANY (%(conversations)s)",

@@ -136,6 +136,7 @@ class ExportedFlag(Section):
     conversation_id: UUID | None
     message_id: str | None
     time: datetime
+    acknowledged_at: datetime | None = Field(description="When somebody of ours saw to it.")
 
 
 class ExportedEvent(Section):

@@ -92,7 +92,7 @@ class Exports:
 
     async def _note(self, user_id: UUID, by: str | None) -> None:
         async with self._db.as_service() as conn:
-            if not await store.hold(conn, user_id):
+            if not await dreamers.hold(conn, user_id):
                 raise _missing()
             if by is not None:
                 await record(conn, "operator.viewed", user_id, {"what": "export", "by": by})

@@ -76,9 +76,9 @@ OF_HER: Final[Mapping[str, SQL]] = {
     ),
     "safety": SQL(
         """
-        SELECT event_type AS type, event_data ->> 'tier' AS tier, conversation_id,
-               event_data ->> 'message_id' AS message_id, created_at AS time
-        FROM system_events WHERE user_id = %(user_id)s AND event_type LIKE 'safety.%%' ORDER BY seq
+        SELECT CASE tier WHEN 'active_danger' THEN 'safety.escalated' ELSE 'safety.flagged' END AS type, tier,
+               conversation_id, message_id, flagged_at AS time, acknowledged_at
+        FROM safety_flags WHERE user_id = %(user_id)s ORDER BY flagged_at, id
         """
     ),
     "events": SQL(
@@ -99,9 +99,3 @@ async def rows(conn: Connection, section: SQL, user_id: UUID) -> AsyncGenerator[
         await cursor.execute(statement, {"user_id": user_id})
         async for row in cursor:
             yield row
-
-
-async def hold(conn: Connection, user_id: UUID) -> bool:
-    """Keep the dreamer's row from being deleted until the transaction ends; false when there is none."""
-    result = await conn.execute("SELECT 1 FROM profiles WHERE user_id = %s FOR KEY SHARE", (user_id,))
-    return result.rowcount == 1

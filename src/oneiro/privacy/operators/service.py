@@ -22,7 +22,7 @@ class DreamersForOperators:
         """A page of dreamers, the newest first."""
         async with self._db.as_service() as conn:
             found = await store.select(conn, page.limit + 1, page.cursor)
-            data = {"what": "dreamers", "by": who(caller), "count": len(found[: page.limit])}
+            data = {"what": "dreamers", "by": caller.actor, "count": len(found[: page.limit])}
             await outbox.record(conn, "operator.viewed", entity_type="dreamer", entity_id="", data=data)
         items = found[: page.limit]
         more = Cursor(items[-1].created_at, str(items[-1].user_id)).encode() if len(found) > page.limit else None
@@ -46,14 +46,9 @@ class DreamersForOperators:
             return await _seen(conn, caller, user_id, "permissions")
 
 
-def who(caller: Identity) -> str:
-    """Who looks: an operator's id, or the role of a server."""
-    return str(caller.user_id or caller.role)
-
-
 async def _seen(conn: Connection, caller: Identity, user_id: UUID, what: str) -> DreamerDetail:
     found = await store.find(conn, user_id)
     if found is None:
         raise NotFound("There is no such dreamer.", code="dreamer_not_found")
-    await record(conn, "operator.viewed", user_id, {"what": what, "by": who(caller)})
+    await record(conn, "operator.viewed", user_id, {"what": what, "by": caller.actor})
     return found
