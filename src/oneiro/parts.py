@@ -16,7 +16,9 @@ from oneiro.analytics.rollups.service import Rollups
 from oneiro.auth import KeySet, SharedSecret, Tokens
 from oneiro.breaker import CircuitBreaker, State
 from oneiro.conversations.address import Addresses
+from oneiro.conversations.flags.service import SafetyQueue
 from oneiro.conversations.ingest.service import Ingest
+from oneiro.conversations.operating.service import ConversationsForOperators
 from oneiro.conversations.reconcile.service import Reconciler
 from oneiro.conversations.relayed.service import Relayed
 from oneiro.conversations.resume import Resumes
@@ -108,6 +110,8 @@ class Parts:
     resumes: Resumes
     ingest: Ingest
     conversations: Conversations
+    conversations_for_operators: ConversationsForOperators
+    safety_queue: SafetyQueue
     sweeper: Sweeper
     relay: Relay
     stand_in: StandIn | None
@@ -215,6 +219,8 @@ def make_parts(
         resumes=Resumes(wiring),
         ingest=Ingest(db, settings=settings, clock=clock, kept=metrics.messages, flagged=metrics.safety),
         conversations=conversations,
+        conversations_for_operators=ConversationsForOperators(db, conversations),
+        safety_queue=SafetyQueue(db, clock=clock),
         sweeper=Sweeper(db, settings=settings, clock=clock),
         relay=Relay(
             Relayed(
