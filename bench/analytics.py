@@ -2,7 +2,7 @@
 
     python bench/analytics.py [--sizes 10000,100000] [--rounds 30] [--messages 6]
 
-For each size of history (`--sizes 10000,1000000` takes a quarter of an hour and 8 GB): how fast it is written, the
+For each size of history (`--sizes 10000,1000000` takes ten minutes and 10 GB): how fast it is written, the
 dashboard and an interpreter's report from rollups and by a recount of the conversations, and how fast marked hours are
 counted. Then what the consumers compute in a second, and what it costs a request to be measured.
 """
