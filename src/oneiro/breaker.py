@@ -43,7 +43,7 @@ class CircuitBreaker:
 
     retry_timeout, call_timeout: seconds; a call that takes longer is ended and counts as a fault.
     is_fault: which errors count; others, and cancellation, change nothing.
-    report: told the name and the new state at each change, in the task of the call that caused it.
+    report: told the name and the new state at each change, in the task of the call that caused it; may be set later.
     clock: seconds that only go forward.
     """
 
@@ -66,7 +66,7 @@ class CircuitBreaker:
         self._success_threshold = success_threshold
         self._call_timeout = call_timeout
         self._is_fault = is_fault
-        self._report = report
+        self.report = report
         self._clock = clock
         self._failures = 0
         self._successes = 0
@@ -149,5 +149,5 @@ class CircuitBreaker:
     def _change(self, state: State) -> None:
         self.state = state
         self._changes += 1
-        if self._report is not None:
-            self._report(self.name, state)
+        if self.report is not None:
+            self.report(self.name, state)

@@ -66,12 +66,13 @@ class Surroundings:
 
     `simulated`: the platform is an engine, and everything says so. `local`: embedded mode, where `POST
     /v1/dev/session` signs a person on this machine in without a password. `stand_in`: an engine of this process with
-    a language model behind it, for when the platform is away.
+    a language model behind it, for when the platform is away. `llm`: the breaker of that model.
     """
 
     simulated: bool = False
     local: bool = False
     stand_in: EngineAddress | None = None
+    llm: CircuitBreaker | None = None
 
 
 def utc_now() -> datetime:
@@ -176,6 +177,9 @@ def make_parts(
     breakers = tuple(CircuitBreaker(name, report=report) for name in ("conversations", "agents"))
     if isinstance(keys, KeySet):
         breakers = (*breakers, sign_in)
+    if around.llm is not None:
+        around.llm.report = report
+        breakers = (*breakers, around.llm)
     for breaker in breakers:
         metrics.breaker(breaker.name, breaker.state)
     platform = ElevenLabsPlatform(

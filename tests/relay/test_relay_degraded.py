@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from oneiro.app import Surroundings, create_app
 from oneiro.cli.listen import bind, listening
-from oneiro.cli.stack import standing_in
+from oneiro.cli.stack import model_breaker, standing_in
 from oneiro.safety.protocol import CRISIS_PROTOCOL
 from oneiro.settings import Settings
 
@@ -103,10 +103,16 @@ class House:
 async def house(settings: Settings) -> AsyncIterator[House]:
     """An Oneiro as the commands put it together, with its stand-in."""
     async with AsyncExitStack() as stack:
-        stand_in = await stack.enter_async_context(standing_in(settings, speed=100))
-        app = create_app(settings, Surroundings(stand_in=stand_in), worker=False)
+        llm = model_breaker(settings)
+        stand_in = await stack.enter_async_context(standing_in(settings, llm, speed=100))
+        app = create_app(settings, Surroundings(stand_in=stand_in, llm=llm), worker=False)
         listened = await stack.enter_async_context(listening(app, bind("127.0.0.1", 0, what="a test")))
         yield House(app, listened.url)
+
+
+async def metrics(house: House) -> str:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return (await client.get(f"{house.url}/metrics")).raise_for_status().text
 
 
 async def kinds(look: Rows, conversation_id: str) -> list[str]:
@@ -255,10 +261,11 @@ async def test_a_breaker_that_is_open_degrades_starts_and_lets_the_platform_be_t
     assert (await dreamer.start())["degraded"] is False
 
 
-async def test_dreamwork_answers_when_the_model_is_away_too(
-    house: House, sign_in: SignIn, dial: Dial, down: Down, model: Model
+async def test_dreamwork_answers_when_the_model_is_away_too_and_operators_see_it(
+    house: House, sign_in: SignIn, dial: Dial, down: Down, model: Model, until: Rows
 ) -> None:
     dreamer = sign_in(house)
+    assert 'oneiro_breaker_state{name="llm"} 0.0' in await metrics(house)
     started = await dreamer.start()
     await down()
     model.away = True
@@ -273,6 +280,10 @@ async def test_dreamwork_answers_when_the_model_is_away_too(
     for _ in range(6):
         await socket.say("And then it rained again.")
     assert len(model.asked) == 5  # Its breaker is open: dreamwork need not wait for it any more.
+    shown = {each.name: each.state for each in (await house.app.state.platform_overview.read()).breakers}
+    assert shown["llm"] == "open"
+    assert 'oneiro_breaker_state{name="llm"} 2.0' in await metrics(house)
+    await until("SELECT 1 FROM system_events WHERE event_type = 'breaker.opened' AND event_data ->> 'name' = 'llm'")
 
 
 async def test_without_a_model_the_dreamer_is_told_kindly_and_when_to_come_back(

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from oneiro.app import CALLS, ROUTERS, Surroundings, create_app, is_loopback
 from oneiro.cli.listen import bind, listening, run
-from oneiro.cli.stack import standing_in
+from oneiro.cli.stack import model_breaker, standing_in
 from oneiro.database.migrate import lacking
 from oneiro.database.pool import Database
 from oneiro.errors import SetupError
@@ -67,8 +67,9 @@ async def _serve(settings: Settings, *, relay: bool, worker: bool) -> None:
     await look_at_database(settings)
     sock = bind(settings.host, settings.port, what="the API")
     async with AsyncExitStack() as stack:
-        stand_in = await stack.enter_async_context(standing_in(settings))
-        around = Surroundings(simulated=is_engine(settings.elevenlabs_base_url), stand_in=stand_in)
+        llm = model_breaker(settings)
+        stand_in = await stack.enter_async_context(standing_in(settings, llm))
+        around = Surroundings(simulated=is_engine(settings.elevenlabs_base_url), stand_in=stand_in, llm=llm)
         app = create_app(settings, around, worker=worker, routers=CALLS if relay else ROUTERS)
         served = await stack.enter_async_context(listening(app, sock, leaving=app.state.tail.close))
         typer.echo(f"Oneiro listens on {served.url}")

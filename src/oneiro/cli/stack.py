@@ -76,11 +76,12 @@ async def local_stack(settings: Settings, *, port: int | None = None, speed: flo
         await _load_interpreters(server)
         simulated = settings.elevenlabs_api_key is None
         settings = _local(settings, server)
+        llm = model_breaker(settings)
         if simulated:
-            settings = await _with_engine(stack, settings, speed, api_port=sock.getsockname()[1])
+            settings = await _with_engine(stack, settings, speed, llm, api_port=sock.getsockname()[1])
         # Where the platform is simulated, it is an engine of this process itself, and as near as a stand-in.
-        stand_in = None if simulated else await stack.enter_async_context(standing_in(settings))
-        app = create_app(settings, Surroundings(simulated=simulated, local=True, stand_in=stand_in))
+        stand_in = None if simulated else await stack.enter_async_context(standing_in(settings, llm))
+        app = create_app(settings, Surroundings(simulated=simulated, local=True, stand_in=stand_in, llm=llm))
         api = await stack.enter_async_context(listening(app, sock, leaving=app.state.tail.close))
         api.task.add_done_callback(lambda _ended: server.failed.set())
         server.publish(api_url=api.url, simulated=simulated)
@@ -142,10 +143,12 @@ def local_secret(data_dir: Path, *, make: bool = False) -> str:
     return secret
 
 
-async def _with_engine(stack: AsyncExitStack, settings: Settings, speed: float, *, api_port: int) -> Settings:
+async def _with_engine(
+    stack: AsyncExitStack, settings: Settings, speed: float, llm: CircuitBreaker | None, *, api_port: int
+) -> Settings:
     secret = secrets.token_urlsafe(32)
     told = replace(
-        engine_settings(settings, speed),
+        engine_settings(settings, speed, llm),
         webhook_url=f"http://127.0.0.1:{api_port}/webhooks/elevenlabs",
         webhook_secret=secret,
     )
@@ -160,20 +163,26 @@ async def _with_engine(stack: AsyncExitStack, settings: Settings, speed: float, 
 
 
 @asynccontextmanager
-async def standing_in(settings: Settings, *, speed: float = 1.0) -> AsyncIterator[EngineAddress | None]:
+async def standing_in(
+    settings: Settings, llm: CircuitBreaker | None, *, speed: float = 1.0
+) -> AsyncIterator[EngineAddress | None]:
     """An engine of this process for when the platform is away, if there is a language model to put behind it."""
     if settings.llm_base_url is None:
         yield None
         return
     key = secrets.token_urlsafe(32)
-    async with running(replace(engine_settings(settings, speed), api_keys=frozenset({key}))) as url:
+    async with running(replace(engine_settings(settings, speed, llm), api_keys=frozenset({key}))) as url:
         yield EngineAddress(url, key)
 
 
-def _guard() -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]:
-    """The breaker of the language model; while it is open, dreamwork answers at once."""
-    breaker = CircuitBreaker("llm", call_timeout=MODEL_SECONDS, is_fault=_is_model_fault, report=_report)
+def model_breaker(settings: Settings) -> CircuitBreaker | None:
+    """The breaker of the language model, if there is one; while it is open, dreamwork answers at once."""
+    if settings.llm_base_url is None:
+        return None
+    return CircuitBreaker("llm", call_timeout=MODEL_SECONDS, is_fault=_is_model_fault, report=_report)
 
+
+def _guard(breaker: CircuitBreaker) -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]:
     async def guarded(attempt: Callable[[], Awaitable[Any]]) -> Any:
         try:
             return await breaker.call(attempt)
@@ -193,10 +202,10 @@ def _report(name: str, state: State) -> None:
     log.warning("breaker.changed", name=name, state=state)
 
 
-def engine_settings(settings: Settings, speed: float = 1.0) -> EngineSettings:
-    """The engine as the commands run it: with the crisis guard, and with the endpoint that is configured."""
-    llm = None
-    if settings.llm_base_url:
+def engine_settings(settings: Settings, speed: float = 1.0, llm: CircuitBreaker | None = None) -> EngineSettings:
+    """The engine as the commands run it: with the crisis guard, and the configured endpoint behind a breaker."""
+    endpoint, llm = None, llm or model_breaker(settings)
+    if settings.llm_base_url and llm:
         key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
-        llm = LlmEndpoint(settings.llm_base_url, settings.llm_model, key, guard=_guard())
-    return EngineSettings(guardrail=guardrail, llm=llm, speed=speed)
+        endpoint = LlmEndpoint(settings.llm_base_url, settings.llm_model, key, guard=_guard(llm))
+    return EngineSettings(guardrail=guardrail, llm=endpoint, speed=speed)
