@@ -1,5 +1,9 @@
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,3 +108,58 @@ async def test_a_webhook_that_nobody_takes_hurts_no_conversation(
         await client.open()
         assert await client.reply() == "Hello."
         await client.socket.close()
+
+
+@asynccontextmanager
+async def command(home: Path, *options: str, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`oneiro engine` with nothing in its environment but what is given."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "oneiro", "engine", "--port", "0", "--speed", "500", *options),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=home,
+        env={"PATH": os.environ["PATH"], "HOME": str(home), **environment},
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await asyncio.wait_for(process.communicate(), 20)
+
+
+@pytest.mark.parametrize("given", ["as options", "in the environment"])
+async def test_the_command_tells_the_webhook_of_what_it_was_given(
+    sdk_for: Callable[..., AsyncElevenLabs],
+    create_agent: Create,
+    dial: Dial,
+    inbox: Inbox,
+    tmp_path: Path,
+    given: str,
+) -> None:
+    options = ["--webhook-url", inbox.url, "--webhook-secret", SECRET]
+    environment = {"ONEIRO_ENGINE_WEBHOOK_URL": inbox.url, "ONEIRO_ELEVENLABS_WEBHOOK_SECRET": SECRET}
+    started = command(tmp_path, *options) if given == "as options" else command(tmp_path, **environment)
+    async with started as process:
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readline(), 60)
+        url = line.decode().split()[-1]
+        client = await dial(url, await create_agent(url, conversation={"text_only": True}))
+        await client.open()
+        await client.send(type="user_message", text="I dreamt of a staircase that went on above the roof.")
+        await client.reply()
+        await client.socket.close()
+        body, signature = await asyncio.wait_for(inbox.received.get(), 10)
+
+    assert sdk_for(url).webhooks.construct_event(body, signature, SECRET)["data"]["status"] == "done"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8400/hook", "ftp://127.0.0.1/hook", "http://127.0.0.1:many/hook"])
+async def test_an_address_that_is_none_is_one_line(tmp_path: Path, address: str) -> None:
+    async with command(tmp_path, "--webhook-url", address) as process:
+        said, complaint = await asyncio.wait_for(process.communicate(), 60)
+
+    assert (process.returncode, said) == (1, b"")
+    assert complaint.count(b"\n") == 1
+    assert b"--webhook-url" in complaint
