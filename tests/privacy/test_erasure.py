@@ -399,3 +399,26 @@ async def test_a_host_application_s_table_that_holds_on_to_a_dream_stops_the_era
     assert "likes" in refused.json()["detail"]
     assert MARK not in refused.text
     assert len((await ada.get("/dreams")).json()["items"]) == 1
+
+
+async def test_an_operator_who_acknowledges_meanwhile_and_the_erasure_do_not_wait_for_each_other(
+    house: House, dial: Open
+) -> None:
+    user_id = uuid4()
+    ada, operator = await house.client(user_id), await house.client(operator=True)
+    talk, _ = await live(ada, dial, MARK)
+    gone, _ = await live(ada, dial, MARK)
+    await ada.delete(f"/conversations/{gone}")  # Its flag waits without its conversation.
+    flags = (await operator.get("/admin/safety")).json()["items"]
+    assert {flag["conversation_id"] for flag in flags} == {talk, gone}
+    await house.settled()
+
+    acknowledged = [operator.post(f"/admin/safety/{flag['id']}/acknowledge") for flag in flags]
+    erased, *answers = await asyncio.gather(erase(ada), *acknowledged)
+
+    assert erased.status_code == 204
+    assert {answer.status_code for answer in answers} <= {200, 404}
+    assert (await operator.get("/admin/safety")).json()["items"] == []
+    await told(house)
+    for trace in (MARK, str(user_id), talk, gone):
+        assert await house.holding(trace) == set(), trace
