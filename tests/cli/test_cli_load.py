@@ -42,14 +42,25 @@ def test_a_database_without_the_schema_is_one_line(oneiro: Run, postgres: Server
     assert "oneiro migrate" in done.stderr
 
 
-def test_a_database_that_is_named_gets_its_history_with_a_yes(oneiro: Run, db_url: str) -> None:
+def test_a_database_that_is_not_there_is_one_line_without_its_password(oneiro: Run) -> None:
+    url = "postgresql://someone:hush@127.0.0.1:9/none"
+    done = oneiro("load", "--history", "5", "--yes", ONEIRO_DATABASE_URL=url)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "hush" not in done.stderr
+    assert "someone" not in done.stderr
+
+
+@pytest.mark.parametrize("login", ["db_url", "service_url"])
+def test_a_database_that_is_named_gets_its_history_with_a_yes(
+    oneiro: Run, db_url: str, login: str, request: pytest.FixtureRequest
+) -> None:
     with psycopg.connect(db_url, autocommit=True) as conn:
         conn.execute("INSERT INTO interpreter_configs (id, name, full_name, description) VALUES ('a', 'A', 'A', 'a')")
         conn.execute(
             "INSERT INTO interpreter_releases (interpreter_id, number, document, content_hash, created_by,"
             " activated_at) VALUES ('a', 1, '{}', 'aa', 'seed', now())"
         )
-        named = {"ONEIRO_MIGRATE_DATABASE_URL": db_url}
+        named = {"ONEIRO_DATABASE_URL": request.getfixturevalue(login)}
         done = oneiro("load", "--history", "50", "--yes", **named)
         assert done.returncode == 0, done.stderr
         assert conn.execute("SELECT count(*) FROM conversations").fetchone() == (50,)

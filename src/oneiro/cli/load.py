@@ -19,7 +19,8 @@ from oneiro.analytics.history import service
 from oneiro.analytics.history.models import SEEDS, Plan
 from oneiro.cli.stack import DATABASE, local_stack
 from oneiro.database.embedded import embedded
-from oneiro.database.migrate import pending
+from oneiro.database.migrate import lacking
+from oneiro.database.pool import Database, DatabaseUnavailable
 from oneiro.errors import SetupError
 from oneiro.logs import configure_logs
 from oneiro.settings import Settings, load_settings
@@ -61,7 +62,8 @@ async def _with_database(settings: Settings, work: Callable[[str], Awaitable[Non
         try:
             await work(url)
         except psycopg.Error as error:
-            said = (error.diag.message_primary or str(error) or type(error).__name__).splitlines()[0]
+            # Without a word of PostgreSQL's own it is the driver's, which may hold parts of the address.
+            said = (error.diag.message_primary or "it cannot be reached, or went away").splitlines()[0]
             raise SetupError(f"the database refuses: {said}") from None
 
 
@@ -72,13 +74,24 @@ async def _database(settings: Settings, *, here: bool, yes: bool) -> AsyncIterat
     if named is not None and not here:
         if not yes:
             raise SetupError("this writes made-up conversations into ONEIRO_DATABASE_URL: add --yes if you mean it")
-        url = named.get_secret_value()
-        if await asyncio.to_thread(pending, url):
-            raise SetupError("the database is not up to date: run oneiro migrate first")
-        yield url
+        await _look_at(named.get_secret_value())
+        yield named.get_secret_value()
         return
     async with local_stack(settings, port=0), embedded(settings.data_dir, binaries=settings.postgres_bin) as server:
         yield server.url(DATABASE)
+
+
+async def _look_at(url: str) -> None:
+    database = Database(url)
+    try:
+        await database.open()
+        missing = await lacking(database)
+    except DatabaseUnavailable:
+        raise SetupError("the database cannot be reached with that address and user") from None
+    finally:
+        await database.close()
+    if missing:
+        raise SetupError(f"{len(missing)} migrations are pending, or this login may not see them; run: oneiro migrate")
 
 
 async def _load(url: str, plan: Plan) -> None:
