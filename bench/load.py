@@ -53,6 +53,14 @@ class Connection:
         self._writer.close()
 
 
+async def once(port: int, data: bytes) -> int:
+    """One request on a connection of its own; its status."""
+    connection = await Connection(port).open()
+    status = await connection.ask(data)
+    connection.close()
+    return status
+
+
 async def as_fast_as_possible(port: int, requests: Iterator[bytes], *, connections: int, seconds: float) -> Figures:
     figures = Figures()
     opened = [await Connection(port).open() for _ in range(connections)]
