@@ -120,7 +120,6 @@ class HeldEntry:
 
     id: str
     agent_id: str | None
-    started_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
