@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -129,7 +128,7 @@ def wait_for(port: int) -> None:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=1):
                 return
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:  # Refused, or not answered in time by a machine that is busy.
             time.sleep(0.1)
     raise SystemExit(f"nothing answers on port {port}")
 
