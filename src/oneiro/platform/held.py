@@ -54,7 +54,7 @@ def entry(row: object) -> HeldEntry | None:
     conversation_id = _word(tree.get("conversation_id"))
     if not conversation_id:
         return None
-    return HeldEntry(conversation_id, _word(tree.get("agent_id")))
+    return HeldEntry(conversation_id, _word(tree.get("agent_id")), _moment(tree.get("start_time_unix_secs")))
 
 
 def agents(data: object, tag: str) -> tuple[list[HeldAgent], str | None]:

@@ -120,6 +120,7 @@ class HeldEntry:
 
     id: str
     agent_id: str | None
+    started_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
