@@ -156,3 +156,10 @@ def settle(later: Later, db_url: str) -> Settle:
         assert await invariants.violations(db_url, acknowledged) == {}
 
     return settled
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Processes take long to start where others are at work; what hangs is told by `until` long before."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(300))

@@ -14,10 +14,12 @@ SignIn = Callable[..., Awaitable[Dreamer]]
 Settle = Callable[..., Awaitable[None]]
 Look = Callable[..., Awaitable[list[dict[str, Any]]]]
 
-DRAIN = 3
+DRAIN = 6
 BOUND = DRAIN + 10
 """Seconds from the signal to the end: what may be settled and closed after the drain is over."""
-BY_ITSELF = {"ONEIRO_SWEEP_SECONDS": "1", "ONEIRO_PAUSE_SECONDS": "4", "ONEIRO_TRANSPORT": "relay"}
+LONG = 60
+"""Seconds of a drain that nobody waits for."""
+BY_ITSELF = {"ONEIRO_SWEEP_SECONDS": "1", "ONEIRO_PAUSE_SECONDS": "10", "ONEIRO_TRANSPORT": "relay"}
 
 
 async def _status(look: Look, conversation_id: str) -> tuple[str, str | None]:
@@ -33,7 +35,7 @@ async def _refuses_news(service: Process, dreamer: Dreamer) -> None:
             answer = await http.get("/readyz")
             return answer.status_code == 503 and answer.json()["stopping"] is True
 
-        await until("readyz says that it stops", not_ready, within=1.0)
+        await until("readyz says that it stops", not_ready, within=DRAIN / 2)
         assert (await http.get("/healthz")).status_code == 200
         refused = await http.post("/v1/conversations", json={"interpreter_id": "carl", "text_only": True})
     assert (refused.status_code, refused.json()["code"]) == (503, "stopping")
@@ -97,11 +99,11 @@ async def _goes_on(dreamer: Dreamer, started: Answer) -> None:
 
 async def test_a_process_without_calls_leaves_at_once(oneiro: House, settle: Settle) -> None:
     await oneiro.engine()
-    leaving = await oneiro.serve(ONEIRO_DRAIN_SECONDS="60")
-    worker = await oneiro.worker(ONEIRO_DRAIN_SECONDS="60")
+    leaving = await oneiro.serve(ONEIRO_DRAIN_SECONDS=str(LONG))
+    worker = await oneiro.worker(ONEIRO_DRAIN_SECONDS=str(LONG))
     began = time.monotonic()
     leaving.signal(signal.SIGTERM)
     worker.signal(signal.SIGTERM)
-    assert await leaving.ended(within=BOUND) == 0
-    assert await worker.ended(within=BOUND) == 0
-    assert time.monotonic() - began < BOUND
+    assert await leaving.ended() == 0
+    assert await worker.ended() == 0
+    assert time.monotonic() - began < LONG

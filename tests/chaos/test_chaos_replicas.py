@@ -26,6 +26,8 @@ Look = Callable[..., Awaitable[list[dict[str, Any]]]]
 
 EACH = 6
 """Calls through each replica, and conversations that are reported to each."""
+PAUSE = 0.2
+"""Seconds between the lines of a caller who is not interrupted."""
 
 
 class Receiver:
@@ -68,6 +70,18 @@ async def _first_and_second(oneiro: House, look: Look) -> tuple[Process, Process
     return first, await oneiro.serve(ONEIRO_TRANSPORT="relay")
 
 
+async def _bury(process: Process, look: Look) -> None:
+    """Kill a replica and wait until PostgreSQL has noticed: a commit that was sent is done even after its sender."""
+    process.kill()
+
+    async def forgotten() -> bool:
+        return not await look(
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s", process.name
+        )
+
+    await until(f"{process.name} has no connection any more", forgotten)
+
+
 async def _let_leases_lapse(look: Look) -> None:
     """As if half a minute had passed for cursors and jobs, a minute for deliveries; the living renew theirs."""
     await look("UPDATE event_cursors SET lease_until = now() WHERE lease_until > now()")
@@ -93,11 +107,12 @@ class Told:
         await self.call.say(words)
         self.answered.append(words)
 
-    async def talk_on(self) -> None:
+    async def talk_on(self, pause: float = 0.0) -> None:
         """Say things until the line breaks."""
         with suppress(Exception):
             for number in range(1000):
                 await self.say(f"In corridor {number} of {self.id} hung a {MARKER}.")
+                await asyncio.sleep(pause)
 
     async def resume(self, dreamer: Dreamer, stack: AsyncExitStack) -> None:
         """Go on elsewhere; what got no reply is said again unless the transcript has it."""
@@ -158,7 +173,9 @@ async def _meet(
     reporting = [await sign_in() for _ in range(EACH)]
     reported = [str((await one.start(transport="direct"))["conversation_id"]) for one in reporting]
     async with _calls(sign_in, first) as (_, broken), _calls(sign_in, second) as (stack, steady):
-        talking = [asyncio.create_task(each.talk_on()) for each in (*broken, *steady)]
+        # Those of the other replica take their time: each line is delivered, and how long this lasts nobody knows.
+        talking = [asyncio.create_task(each.talk_on()) for each in broken]
+        talking += [asyncio.create_task(each.talk_on(PAUSE)) for each in steady]
         telling = [
             asyncio.create_task(_report(one, traffic, conversation_id, 40))
             for one, conversation_id in zip(reporting, reported, strict=True)
@@ -170,7 +187,7 @@ async def _meet(
         await until("everybody is in the middle", in_the_middle)
         assert not all(task.done() for task in telling)
         traffic.door.closes()
-        first.kill()
+        await _bury(first, look)
         traffic.door.opens(second.url)
         if lapse:
             await _let_leases_lapse(look)
@@ -185,9 +202,6 @@ async def _meet(
             return all(len(each.answered) > came[id(each)] for each in steady)
 
         await until("calls of the other replica go on", went_on)
-        if lapse:
-            # Again, since the last transaction of the dead one may have been committed after its death.
-            await _let_leases_lapse(look)
         for task in talking[EACH:]:
             task.cancel()
         await asyncio.gather(*talking[EACH:], return_exceptions=True)
@@ -274,7 +288,7 @@ async def test_a_start_that_a_kill_cut_off_is_cleared_away(
             return bool((await switchboard.get("/engine/faults")).json()["faults"][0]["struck"])
 
         await until("the start waits for the platform", asked)
-        first.kill()
+        await _bury(first, look)
     with pytest.raises(httpx.TransportError):
         await starting
     busy = await _start_with_key(dreamer, second.url, "one start")
