@@ -12,11 +12,13 @@ from typing import Annotated
 
 import psycopg
 import typer
+from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from oneiro.analytics.history import service
 from oneiro.analytics.history.models import SEEDS, Plan
+from oneiro.analytics.history.service import Advance
 from oneiro.cli.stack import DATABASE, local_stack
 from oneiro.database.embedded import embedded
 from oneiro.database.migrate import lacking
@@ -45,20 +47,22 @@ def load(
         raise typer.BadParameter("say either --history N or --remove")
     configure_logs("console", level=logging.ERROR)
     settings = load_settings(data_dir=data_dir)
-    if remove:
-        asyncio.run(_with_database(settings, _remove, here=data_dir is not None, yes=yes))
+    named = (settings.migrate_database_url or settings.database_url) if data_dir is None else None
+    if named is not None and not yes:
+        raise SetupError("this writes made-up conversations into ONEIRO_DATABASE_URL: add --yes if you mean it")
+    if history is None:
+        asyncio.run(_with_database(settings, named, _remove))
         return
-    assert history is not None
     plan = Plan(history, datetime.now(UTC), days=days, messages=messages, seed=seed)
 
     async def work(url: str) -> None:
-        await _load(url, plan)
+        await _load(url, plan, trusting=named is None)
 
-    asyncio.run(_with_database(settings, work, here=data_dir is not None, yes=yes))
+    asyncio.run(_with_database(settings, named, work))
 
 
-async def _with_database(settings: Settings, work: Callable[[str], Awaitable[None]], *, here: bool, yes: bool) -> None:
-    async with _database(settings, here=here, yes=yes) as url:
+async def _with_database(settings: Settings, named: SecretStr | None, work: Callable[[str], Awaitable[None]]) -> None:
+    async with _database(settings, named) as url:
         try:
             await work(url)
         except psycopg.Error as error:
@@ -68,12 +72,9 @@ async def _with_database(settings: Settings, work: Callable[[str], Awaitable[Non
 
 
 @asynccontextmanager
-async def _database(settings: Settings, *, here: bool, yes: bool) -> AsyncIterator[str]:
+async def _database(settings: Settings, named: SecretStr | None) -> AsyncIterator[str]:
     """The database that is named, or the embedded one, which is made when there is none."""
-    named = settings.migrate_database_url or settings.database_url
-    if named is not None and not here:
-        if not yes:
-            raise SetupError("this writes made-up conversations into ONEIRO_DATABASE_URL: add --yes if you mean it")
+    if named is not None:
         await _look_at(named.get_secret_value())
         yield named.get_secret_value()
         return
@@ -94,21 +95,31 @@ async def _look_at(url: str) -> None:
         raise SetupError(f"{len(missing)} migrations are pending, or this login may not see them; run: oneiro migrate")
 
 
-async def _load(url: str, plan: Plan) -> None:
+async def _load(url: str, plan: Plan, *, trusting: bool) -> None:
     began = time.monotonic()
     with _bar() as bar:
-        task = bar.add_task("conversations", total=plan.conversations)
-        done = await service.load(url, plan, lambda found: bar.advance(task, found))
+        done = await service.load(url, plan, _advance(bar, "conversations", plan.conversations), trusting=trusting)
     seconds = time.monotonic() - began
     typer.echo(f"{done.conversations:,} conversations of {done.dreamers:,} dreamers in {seconds:,.1f} s")
 
 
 async def _remove(url: str) -> None:
     with _bar() as bar:
-        task = bar.add_task("removing", total=await service.made_up(url))
-        done = await service.remove(url, lambda found: bar.advance(task, found))
+        done = await service.remove(url, _advance(bar, "removing", await service.made_up(url)))
     stay = f"; {done.kept:,} dreamers stay, since they have something else" if done.kept else ""
     typer.echo(f"{done.conversations:,} conversations removed{stay}")
+
+
+def _advance(bar: Progress, what: str, total: int) -> Advance:
+    """Moves a bar; when it is full, another one says that the hours are being counted."""
+    task = bar.add_task(what, total=total)
+
+    def advance(found: int) -> None:
+        bar.advance(task, found)
+        if bar.finished:
+            bar.add_task("counting its hours", total=None)
+
+    return advance
 
 
 def _bar() -> Progress:

@@ -39,13 +39,14 @@ class Removed:
     kept: int
 
 
-async def load(url: str, plan: Plan, advance: Advance) -> Loaded:
+async def load(url: str, plan: Plan, advance: Advance, *, trusting: bool = False) -> Loaded:
     """Write a history and count its hours; `advance` is told of conversations as they are committed.
 
+    `trusting` is faster, and only for a database without tables of a host application: keys and triggers are not asked.
     No event is written, so that no consumer, webhook or job hears of it. Reports are exact while it is being written.
     Raises `SetupError` when its seed was used before, when no interpreter is active, and when another load is at work.
     """
-    async with _connection(url, trusting=True) as conn:
+    async with _connection(url, trusting=trusting) as conn:
         if await store.exists(conn, plan.seed):
             raise SetupError(f"a history of seed {plan.seed} is there: remove it first, or name another --seed")
         leads = await store.leads(conn)
