@@ -162,7 +162,8 @@ class Socket:
         return await self.next()
 
     async def next(self) -> Frame:
-        frame: Frame = json.loads(await asyncio.wait_for(self.socket.recv(), 10))
+        async with asyncio.timeout(10):
+            frame: Frame = json.loads(await self.socket.recv())
         self.frames.append(frame)
         return frame
 
