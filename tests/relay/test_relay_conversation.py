@@ -8,6 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
+
+from oneiro.conversations.slots.store import TURNSTILE
+
 Dial = Callable[..., Awaitable[Any]]
 Rows = Callable[..., Awaitable[list[dict[str, Any]]]]
 
@@ -188,6 +192,21 @@ async def test_ending_at_another_replica_closes_the_socket_at_once(
     assert time.monotonic() - began < SOON
     types = [event["event_type"] for event in await look(EVENTS, started["conversation_id"])]
     assert types.count("conversation.ended") == 1
+
+
+async def test_a_call_that_was_ended_while_it_was_let_in_keeps_no_slot(
+    dreamer: Any, dial: Dial, look: Rows, until: Rows, db_url: str
+) -> None:
+    started = await dreamer.start()
+    async with await psycopg.AsyncConnection.connect(db_url) as turnstile:
+        await turnstile.execute("SELECT pg_advisory_xact_lock(%s)", (TURNSTILE,))
+        socket = await dial(started["signed_url"])
+        await socket.send(type="conversation_initiation_client_data")
+        # It has been found to be open and waits for its slot; meanwhile it is ended.
+        await until("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        await dreamer.post(f"/conversations/{started['conversation_id']}/end")
+    assert (await socket.closed())[0] == 1008
+    assert await look("SELECT * FROM conversation_slots") == []
 
 
 async def test_deleting_a_conversation_closes_its_socket(dreamer: Any, dial: Dial, look: Rows) -> None:

@@ -126,6 +126,8 @@ class Relayed:
         async with self._db.as_service() as conn:
             held = await conversations.lock(conn, admission.user_id, conversation_id)
             if held is None or held.status not in {"initializing", "active"}:
+                # Its end may have come before the slot was taken.
+                await slots.release(conn, conversation_id)
                 return False
             if not await store.use_up(conn, conversation_id, session, now):
                 return False

@@ -6,12 +6,12 @@ from uuid import UUID
 from oneiro.database.pool import Connection
 
 # Any number of our own; it names the turnstile that starts pass one at a time.
-_TURNSTILE = 0x6F6E6569726F
+TURNSTILE = 0x6F6E6569726F
 
 
 async def enter(conn: Connection) -> None:
     """Pass the turnstile: until this transaction ends nobody else counts the slots."""
-    await conn.execute("SELECT pg_advisory_xact_lock(%s)", (_TURNSTILE,))
+    await conn.execute("SELECT pg_advisory_xact_lock(%s)", (TURNSTILE,))
 
 
 async def taken(conn: Connection, besides: UUID, now: datetime) -> tuple[int, datetime | None]:
