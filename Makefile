@@ -41,6 +41,9 @@ soak: ui  ## Run the long tests.
 bench: $(READY)  ## Print our figures, in one run on this machine.
 	@for program in bench/ingest.py bench/events.py bench/interpreters.py bench/relay.py bench/traces.py bench/analytics.py; do $(BIN)/python $$program || exit 1; done
 
+pictures: ui  ## Take the pictures of the README from the running product.
+	@$(BIN)/python docs/pictures/make.py
+
 check: ui  ## Lint, types (also of the pages, when they are built), import directions.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,4 +53,4 @@ check: ui  ## Lint, types (also of the pages, when they are built), import direc
 lock:  ## Resolve the dependencies anew.
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --all-extras pyproject.toml -o requirements.lock
 
-.PHONY: help setup ui dev run talk test soak bench check lock
+.PHONY: help setup ui dev run talk test soak bench pictures check lock
