@@ -1,12 +1,14 @@
 """The relay under live calls: CPU per relayed frame, latency it adds to a direct socket, memory per call.
 
-`.venv/bin/python bench/relay.py [--calls 50,100] [--tls] [--plain] [--seconds 8] [--gate MICROSECONDS]`
+`.venv/bin/python bench/relay.py [--calls 50,100] [--tls] [--plain] [--seconds 8] [--quick] [--gate MICROSECONDS]`
 
 The relay is the whole API in a process of its own, with PostgreSQL; this process holds the clients and the platform's
 sockets, so that both ends read one clock. A call sends a microphone frame of 1,391 bytes every 32 ms, gets four
 frames of 10.7 KB a second of speech during half of its time, and a transcript line every 2.5 s, which is written.
 CPU is the kernel's count over all threads of the relay (/proc/<pid>/task/*/schedstat) by frames relayed. Latency is
-that of microphone frames, and includes this process's own lateness; the direct row says how much that is.
+that of microphone frames, and includes this process's own lateness; the direct row says how much that is. Where nginx
+is installed it passes on the same frames, one worker, without looking at them: what a proxy costs at the least.
+Memory per call is what the process has grown since before its first call, so the numbers of calls should go up.
 """
 
 import argparse
@@ -24,6 +26,9 @@ import ssl
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -34,6 +39,7 @@ import uvloop
 import websockets
 from psycopg import sql
 from pydantic import SecretStr
+from servers import cpu_seconds, free_port
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
@@ -158,11 +164,6 @@ def _trusting(url: str) -> ssl.SSLContext | None:
     return ssl.create_default_context() if url.startswith("wss") else None
 
 
-def cpu_seconds(pid: int) -> float:
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-
-
 def resident(pid: int) -> int:
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * resource.getpagesize() // 1024
@@ -216,8 +217,36 @@ async def addresses(api: str, calls: int) -> list[str]:
     return found
 
 
-async def measure(name: str, urls: list[str], far: Platform, seconds: float, pid: int | None) -> float:
-    before, stop = resident(pid) if pid else 0, asyncio.Event()
+async def idle(pid: int, seconds: float) -> float:
+    """The share of a core that a process takes when nobody calls."""
+    used = cpu_seconds(pid)
+    await asyncio.sleep(seconds)
+    return (cpu_seconds(pid) - used) / seconds
+
+
+@dataclass
+class Way:
+    """A way from the callers to the platform, and the process on it, if there is one."""
+
+    name: str
+    pid: int | None = None
+
+    def __post_init__(self) -> None:
+        self.resident = resident(self.pid) if self.pid else 0
+
+
+async def call(urls: list[str], seconds: float) -> None:
+    """Calls that are not measured: what a process makes once, it has made then."""
+    stop = asyncio.Event()
+    callers = [asyncio.create_task(caller(url, stop)) for url in urls]
+    await asyncio.sleep(seconds)
+    stop.set()
+    await asyncio.gather(*callers, return_exceptions=True)
+
+
+async def measure(way: Way, urls: list[str], far: Platform, seconds: float) -> tuple[float, float]:
+    """Print a row; gives microseconds of CPU a frame, and the latency's p50 in milliseconds."""
+    pid, stop = way.pid, asyncio.Event()
     callers = [asyncio.create_task(caller(url, stop)) for url in urls]
     await asyncio.sleep(3)
     far.late, far.up, far.down, far.counting = [], 0, 0, True
@@ -225,7 +254,7 @@ async def measure(name: str, urls: list[str], far: Platform, seconds: float, pid
     await asyncio.sleep(seconds)
     far.counting = False
     spent, lasted = (cpu_seconds(pid) if pid else 0.0) - used, time.perf_counter() - began
-    grown = (resident(pid) - before) / len(urls) if pid else 0.0
+    grown = (resident(pid) - way.resident) / len(urls) if pid else 0.0
     stop.set()
     results = await asyncio.gather(*callers, return_exceptions=True)
     broken = sum(isinstance(result, BaseException) for result in results)
@@ -233,10 +262,49 @@ async def measure(name: str, urls: list[str], far: Platform, seconds: float, pid
     cost = 1e6 * spent / frames if frames else 0.0
     p50, p99 = quantile(far.late, 0.5), quantile(far.late, 0.99)
     print(
-        f"{name:<8}{len(urls):>6}{frames / lasted:>10.0f}{100 * spent / lasted:>8.1f}{cost:>9.1f}"
+        f"{way.name:<8}{len(urls):>6}{frames / lasted:>10.0f}{100 * spent / lasted:>8.1f}{cost:>9.1f}"
         f"{p50:>9.2f}{p99:>9.2f}{grown:>9.0f}{broken:>8}"
     )
-    return cost
+    return cost, p50
+
+
+NGINX = """daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+    uwsgi_temp_path {folder}; scgi_temp_path {folder};
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass {upstream}; proxy_http_version 1.1; proxy_ssl_server_name on; proxy_read_timeout 1h;
+            proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
+        }}
+    }}
+}}
+"""
+
+
+@asynccontextmanager
+async def proxy(folder: Path, upstream: str) -> AsyncIterator[tuple[Way, str] | None]:
+    """An nginx before the platform, where there is one, and its address."""
+    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        print("nginx is not installed here: no row of it")
+        yield None
+        return
+    port, settings = free_port(), folder / "nginx.conf"
+    to = upstream.replace("ws", "http", 1)
+    settings.write_text(NGINX.format(folder=folder, port=port, upstream=to))
+    process = await asyncio.create_subprocess_exec(
+        program, "-c", str(settings), "-p", str(folder), stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await asyncio.sleep(1)
+        assert process.returncode is None, (folder / "nginx.log").read_text()
+        yield Way("nginx", process.pid), f"ws://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 async def main(arguments: argparse.Namespace) -> int:
@@ -246,7 +314,7 @@ async def main(arguments: argparse.Namespace) -> int:
     far.lines = not arguments.no_lines
     context = certificate(folder) if arguments.tls else None
     way = "plain" if arguments.plain else "spliced"
-    scheme, worst = "wss" if arguments.tls else "ws", 0.0
+    scheme = "wss" if arguments.tls else "ws"
     try:
         async with (
             embedded(folder / "postgres") as server,
@@ -275,16 +343,30 @@ async def main(arguments: argparse.Namespace) -> int:
             assert process.stdout is not None
             api = (await process.stdout.readline()).decode().strip()
             print(
-                platform.python_version(), f"websockets {websockets.__version__}, {os.cpu_count()} cores", scheme, way
+                f"Python {platform.python_version()}, websockets {websockets.__version__}, {os.cpu_count()} cores,"
+                f" load {os.getloadavg()[0]:.1f}, {scheme} to the platform, {way}"
             )
             heads = ("", "calls", "frames/s", "% core", "us/frame", "p50 ms", "p99 ms", "KB/call", "broken")
             print(
                 f"{heads[0]:<8}{heads[1]:>6}{heads[2]:>10}{heads[3]:>8}" + "".join(f"{h:>9}" for h in heads[4:8]),
                 heads[8],
             )
-            for calls in arguments.calls:
-                await measure("direct", [upstream] * calls, far, arguments.seconds, None)
-                worst = await measure("relay", await addresses(api, calls), far, arguments.seconds, process.pid)
+            async with proxy(folder, upstream) as proxied:
+                await call(await addresses(api, 5), 2)
+                alone = 100 * await idle(process.pid, 3)
+                print(f"{alone:.1f} % of a core without calls: the rest of the API, and its worker")
+                ours, worst, added = Way("relay", process.pid), 0.0, 0.0
+                for calls in arguments.calls:
+                    _, least = await measure(Way("direct"), [upstream] * calls, far, arguments.seconds)
+                    if proxied:
+                        beside, _ = await measure(proxied[0], [proxied[1]] * calls, far, arguments.seconds)
+                    worst, p50 = await measure(ours, await addresses(api, calls), far, arguments.seconds)
+                    added = p50 - least
+            print(
+                f"added by the relay at the last: p50 {added:.2f} ms"
+                + (f"; CPU a frame, relay / nginx: {worst / beside:.1f}" if proxied else "")
+            )
+            print(f"load after: {os.getloadavg()[0]:.1f}")
             process.terminate()
             await process.wait()
     finally:
@@ -306,4 +388,8 @@ if __name__ == "__main__":
     parser.add_argument("--plain", action="store_true", help="through the libraries alone, without the splice")
     parser.add_argument("--no-lines", action="store_true", help="no transcript, so that nothing is written")
     parser.add_argument("--gate", type=float, help="most microseconds of CPU a frame at the last number of calls")
-    sys.exit(uvloop.run(main(parser.parse_args())))
+    parser.add_argument("--quick", action="store_true", help="25 calls for 4 s, for a machine that others use")
+    options = parser.parse_args()
+    if options.quick:
+        options.calls, options.seconds = [25], 4.0
+    sys.exit(uvloop.run(main(options)))
