@@ -302,3 +302,38 @@ async def test_a_start_that_a_kill_cut_off_is_cleared_away(
     await settle()
     ended = await look("SELECT end_reason FROM conversations ORDER BY created_at")
     assert [row["end_reason"] for row in ended] == ["user_ended", "never_connected", "user_ended"]
+
+
+@pytest.mark.soak  # It waits as long as a start has patience, for twenty seconds.
+async def test_an_interpreter_whose_maker_was_killed_is_made_by_another_when_the_lease_lapses(
+    oneiro: House, sign_in: SignIn, settle: Settle, look: Look
+) -> None:
+    engine = await oneiro.engine()
+    first = await oneiro.serve()
+    second = await oneiro.serve()
+    dreamer = await sign_in(at=second.url)
+    fault = {"kind": "latency", "seconds": 30, "method": "POST", "path": "*/agents/create", "times": 1}
+    async with httpx.AsyncClient(base_url=engine.url, headers={"xi-api-key": "k"}, trust_env=False) as switchboard:
+        await switchboard.put("/engine/faults", json={"faults": [fault]})
+        starting = asyncio.create_task(_start_with_key(dreamer, first.url, "the first start"))
+
+        async def asked() -> bool:
+            return bool((await switchboard.get("/engine/faults")).json()["faults"][0]["struck"])
+
+        await until("the platform makes the agent", asked)
+        await _bury(first, look)
+    with pytest.raises(httpx.TransportError):
+        await starting
+    busy = await _start_with_key(dreamer, second.url, "the second start")
+    assert (busy.status_code, busy.json()["code"], busy.json()["retryable"]) == (503, "platform_unavailable", True)
+    assert 1 <= int(busy.headers["Retry-After"]) <= 30
+    (left,) = await look("SELECT extract(epoch FROM lease_until - now())::float AS s FROM platform_agents")
+    assert 0 < left["s"] <= 120
+    await look("UPDATE platform_agents SET lease_until = now()")
+    started = await _start_with_key(dreamer, second.url, "the third start")
+    assert started.status_code == 201, started.text
+    await dreamer.post(f"/conversations/{started.json()['conversation_id']}/end")
+    await _let_leases_lapse(look)
+    await settle()
+    ended = await look("SELECT end_reason FROM conversations ORDER BY created_at")
+    assert [row["end_reason"] for row in ended][-1] == "user_ended"

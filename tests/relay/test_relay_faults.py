@@ -309,7 +309,6 @@ async def _has_what_the_engine_said(replica: Any, base: Base, engine: httpx.Asyn
 
     What it swallowed with a socket nobody could see: that is asked for afterwards, as it always is.
     """
-    await engine.delete("/engine/faults")
     while await replica.app.state.reconciler.run():
         pass
     sessions = await base.rows(
@@ -375,6 +374,10 @@ async def _survives(seconds: float, serve: Serve, sign_in: SignIn, base: Base, e
     async with _running(_misbehave(engine, dice, end - seconds / 5), _disturb(base, dice, end - 5), weigh()):
         await asyncio.gather(*(person.dream_until(end) for person in people))
     print(tally, f"MiB: {[round(size) for size in sizes]}")  # noqa: T201 - as above.
+    await engine.delete("/engine/faults")
+    async with asyncio.timeout(60):
+        while replica.app.state.platform.conversation_breaker.state != "closed":
+            await people[0].dream_until(time.monotonic() + 1)
     await _only(before)
     await _settled(replica, base, clock)
     lines = await _has_what_the_engine_said(replica, base, engine)
