@@ -39,7 +39,7 @@ soak: ui  ## Run the long tests.
 	$(BIN)/pytest -q -m soak $(ARGS)
 
 bench: $(READY)  ## Print our figures, in one run on this machine.
-	@for program in bench/ingest.py bench/events.py bench/interpreters.py bench/relay.py bench/traces.py bench/analytics.py; do $(BIN)/python $$program || exit 1; done
+	@for program in bench/ingest.py bench/starts.py bench/events.py bench/interpreters.py bench/relay.py bench/traces.py bench/analytics.py; do $(BIN)/python $$program || exit 1; done
 
 pictures: ui  ## Take the pictures of the README from the running product.
 	@$(BIN)/python docs/pictures/make.py
