@@ -146,7 +146,7 @@ Settle = Callable[..., Awaitable[None]]
 def settle(later: Later, db_url: str) -> Settle:
     """Sweeps as an hour later, waits until all is quiet, and holds the database against the invariants."""
 
-    async def settled(acknowledged: invariants.Acknowledged | None = None, *, within: float = 45.0) -> None:
+    async def settled(acknowledged: invariants.Acknowledged | None = None, *, within: float = 60.0) -> None:
         await (await later(minutes=60)).sweeper.sweep()
 
         async def at_rest() -> bool:

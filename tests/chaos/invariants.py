@@ -114,7 +114,7 @@ def _disordered(acknowledged: Acknowledged, transcripts: Mapping[str, Sequence[s
 
 
 async def quiet(db_url: str) -> bool:
-    """Whether every event is stamped and handled, and no job runs or is due."""
+    """Whether every event is stamped and handled, none is to be tried again by itself, and no job runs or is due."""
     async with await psycopg.AsyncConnection.connect(db_url) as conn:
         cursor = await conn.execute(
             """
@@ -122,6 +122,7 @@ async def quiet(db_url: str) -> bool:
                AND NOT EXISTS (
                    SELECT FROM event_cursors AS c, event_cursors AS s
                    WHERE s.consumer = 'sequencer' AND c.position < s.position)
+               AND NOT EXISTS (SELECT FROM parked_events WHERE retry_at IS NOT NULL)
                AND NOT EXISTS (SELECT FROM jobs WHERE state = 'running' OR (state = 'queued' AND run_at <= now()))
             """
         )
