@@ -2,21 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 
 from oneiro.dreamers.models import Dreamer, DreamerChange
 from oneiro.dreamers.service import Dreamers
-from oneiro.http import Caller
+from oneiro.http import Caller, part
 
 router = APIRouter(tags=["dreamer"])
 
 
-def _service(request: Request) -> Dreamers:
-    service: Dreamers = request.app.state.dreamers
-    return service
-
-
-Service = Annotated[Dreamers, Depends(_service)]
+Service = Annotated[Dreamers, part("dreamers")]
 
 
 @router.get("/me")

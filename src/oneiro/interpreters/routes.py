@@ -3,10 +3,10 @@
 from datetime import UTC
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from oneiro.http import CallerIfAny, ListOf
+from oneiro.http import CallerIfAny, ListOf, part
 from oneiro.interpreters import documents
 from oneiro.interpreters.cards import Cards, Copy
 from oneiro.interpreters.models import Card
@@ -17,12 +17,7 @@ schema_router = APIRouter(tags=["interpreters"])
 STALE = "Oneiro-Stale"
 
 
-def _service(request: Request) -> Cards:
-    service: Cards = request.app.state.cards
-    return service
-
-
-Service = Annotated[Cards, Depends(_service)]
+Service = Annotated[Cards, part("cards")]
 
 
 @router.get("")

@@ -3,21 +3,16 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 
-from oneiro.http import Cursor, ListOf, Operator, Paged
+from oneiro.http import Cursor, ListOf, Operator, Paged, part
 from oneiro.jobs.models import Job, JobState
 from oneiro.jobs.service import Jobs
 
 router = APIRouter(prefix="/admin/jobs", tags=["jobs"])
 
 
-def _service(request: Request) -> Jobs:
-    service: Jobs = request.app.state.jobs
-    return service
-
-
-Service = Annotated[Jobs, Depends(_service)]
+Service = Annotated[Jobs, part("jobs")]
 
 
 @router.get("")

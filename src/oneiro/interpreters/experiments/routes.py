@@ -3,9 +3,9 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, status
+from fastapi import APIRouter, Query, status
 
-from oneiro.http import Cursor, ListOf, Operator, Paged
+from oneiro.http import Cursor, ListOf, Operator, Paged, part
 from oneiro.interpreters.experiments.models import Experiment, ExperimentPlan, Promotion
 from oneiro.interpreters.experiments.results import Results
 from oneiro.interpreters.experiments.service import Experiments
@@ -13,12 +13,7 @@ from oneiro.interpreters.experiments.service import Experiments
 router = APIRouter(prefix="/admin/experiments", tags=["operators: experiments"])
 
 
-def _service(request: Request) -> Experiments:
-    service: Experiments = request.app.state.experiments
-    return service
-
-
-Service = Annotated[Experiments, Depends(_service)]
+Service = Annotated[Experiments, part("experiments")]
 
 
 @router.get("")

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, status
+from fastapi import APIRouter, status
 
-from oneiro.http import Cursor, ListOf, Operator, Paged
+from oneiro.http import Cursor, ListOf, Operator, Paged, part
 from oneiro.interpreters.publishing.models import (
     InterpreterDetail,
     InterpreterView,
@@ -20,12 +20,7 @@ from oneiro.interpreters.publishing.service import Publishing
 router = APIRouter(prefix="/admin/interpreters", tags=["operators: interpreters"])
 
 
-def _service(request: Request) -> Publishing:
-    service: Publishing = request.app.state.publishing
-    return service
-
-
-Service = Annotated[Publishing, Depends(_service)]
+Service = Annotated[Publishing, part("publishing")]
 
 
 @router.get("")
