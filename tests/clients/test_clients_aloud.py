@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import shutil
 import struct
 import wave
@@ -41,12 +40,12 @@ FLAGS = (
 
 @pytest.fixture
 def spoken(tmp_path: Path) -> Path:
-    """What the microphone hears, over and over: a voice-like hum once the greeting is over, and a long silence."""
+    """What the microphone hears, over and over: four seconds of silence, a voice-like hum, and a long silence."""
     hum = [
         round(9000 * (0.6 + 0.4 * math.sin(8 * math.pi * at / RATE)) * math.sin(360 * math.pi * at / RATE))
         for at in range(int(1.6 * RATE))
     ]
-    samples = [0] * (2 * RATE) + hum + [0] * (60 * RATE)
+    samples = [0] * (4 * RATE) + hum + [0] * (60 * RATE)
     place = tmp_path / "hum.wav"
     with wave.open(str(place), "wb") as sound:
         sound.setnchannels(1)
@@ -129,9 +128,10 @@ async def test_the_javascript_sdk_speaks_and_listens(
         await page.goto(site.url)
         await page.get_by_role("button", name="Speak").click()
         await expect(page.locator("output")).to_have_text("speaking", timeout=SOON)
-        lines = page.locator("li")
-        await expect(lines.filter(has_text=f"user: {HEARD}").first).to_be_visible(timeout=SOON)
-        await expect(lines.filter(has_text=re.compile("^agent: ")).nth(1)).to_be_visible(timeout=SOON)
+        heard = page.locator("li", has_text=f"user: {HEARD}").first
+        await expect(heard).to_be_visible(timeout=SOON)
+        reply = heard.locator("xpath=following-sibling::li[starts-with(., 'agent: ')]").first
+        await expect(reply).to_be_visible(timeout=SOON)
         await page.get_by_role("button", name="End").click()
         await expect(page.locator("output")).to_have_text("closed: user", timeout=SOON)
         await page.close()
@@ -142,6 +142,7 @@ async def test_the_javascript_sdk_speaks_and_listens(
     conversation = await place.ended()
     assert conversation["end_reason"] == "user_ended"
     kept = await place.lines(conversation["conversation_id"])
-    # On a busy machine the hum may come in two pieces.
+    # On a busy machine the hum may come in two pieces, or before the greeting has begun, which then is not spoken.
     assert {text for sender, text in kept if sender == "user"} == {HEARD}
-    assert [sender for sender, _ in kept][:3] == ["interpreter", "user", "interpreter"]
+    senders = [sender for sender, _ in kept]
+    assert "interpreter" in senders[senders.index("user") :]
