@@ -100,12 +100,13 @@ class Streams:
                         last = page[-1].position
                         yield b"".join(map(frame, page))
                     try:
-                        async for event in self._listen(subscription, deadline):
-                            if event is None:
+                        async for events in self._listen(subscription, deadline):
+                            fresh = [event for event in events if event.position > last]
+                            if fresh:
+                                last = fresh[-1].position
+                                yield b"".join(map(frame, fresh))
+                            elif not events:
                                 yield HEARTBEAT
-                            elif event.position > last:
-                                last = event.position
-                                yield frame(event)
                     except Lagged:
                         continue
                     break
@@ -119,18 +120,18 @@ class Streams:
         async with self._db.as_service() as conn:
             return await store.select(conn, (last, None), wanted, PAGE)
 
-    async def _listen(self, subscription: Subscription, deadline: float) -> AsyncGenerator[Event | None]:
-        """Events of a subscription, None after each silence, until the deadline."""
+    async def _listen(self, subscription: Subscription, deadline: float) -> AsyncGenerator[list[Event]]:
+        """Events of a subscription, as many as wait; none after each silence, until the deadline."""
         loop = asyncio.get_running_loop()
         while (now := loop.time()) < deadline:
             try:
                 async with asyncio.timeout_at(min(now + self._heartbeat, deadline)):
-                    event = await subscription.get()
+                    events = await subscription.take()
             except TimeoutError:
                 if loop.time() < deadline:
-                    yield None
+                    yield []
             else:
-                yield event
+                yield events
 
 
 def frame(event: Event) -> bytes:

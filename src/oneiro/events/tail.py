@@ -68,6 +68,12 @@ class Subscription:
             raise Closed
         return self._items.popleft()
 
+    async def take(self) -> list[Event]:
+        """All that waits, at least one event; raises as `get` does."""
+        events = [await self.get(), *self._items]
+        self._items.clear()
+        return events
+
     async def __aiter__(self) -> AsyncIterator[Event]:
         with suppress(Closed):
             while True:
@@ -129,21 +135,24 @@ class Tail:
 
     async def step(self) -> int:
         """Hand out what is new; returns how many events that were."""
+        if self._position is None or not self.subscribers:
+            await self._skip()
+            # Who subscribed during the look may have read less of the table: look again.
+            return PAGE if self.subscribers else 0
         async with self._db.as_service() as conn:
-            head = await store.head(conn)
-            if self._position is None:
-                self._position = head
-                self.started.set()
-            if head <= self._position:
-                return 0
-            wanted = self.subscribers > 0
-            events = await store.select(conn, (self._position, head), EVERYTHING, PAGE) if wanted else []
-        if not wanted and self.subscribers:
-            return PAGE  # Someone subscribed during the look and may have read less of the table: look again.
+            events = await store.select(conn, (self._position, None), EVERYTHING, PAGE)
         for event in events:
             self._hand_out(event)
-        self._position = events[-1].position if len(events) == PAGE else head
+            self._position = event.position
         return len(events)
+
+    async def _skip(self) -> None:
+        """Go to the head, since nobody has asked for what stands before it."""
+        async with self._db.as_service() as conn:
+            head = await store.head(conn)
+        if self._position is None or not self.subscribers:
+            self._position = head
+            self.started.set()
 
     def _hand_out(self, event: Event) -> None:
         for subscription in self._everywhere:
