@@ -18,7 +18,7 @@ export function Nights() {
     <section class="nights" aria-labelledby="nights">
       <h2 id="nights">Your nights</h2>
       <p class="hint">
-        {found.length > 0 ? "What has come back, in your own words." : `Nothing has come back yet. ${LATER}`}
+        {found.length > 0 ? "What has come back in your dreams and talks." : `Nothing has come back yet. ${LATER}`}
         {value.left_out > 0 && ` ${many(value.left_out)} could not be read here: another language.`}
       </p>
       {found.map(([kind, items]) => (

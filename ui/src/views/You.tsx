@@ -123,7 +123,7 @@ function Profile({ dreamer }: { dreamer: Dreamer }) {
         <legend>What you allow</legend>
         {tick("voice", "My voice may go to the speech service.", "Without it we write.")}
         {tick("memory", "Earlier talks may be remembered.", "By the one you talked with.")}
-        {tick("analytics", "My talks may be counted.", "Numbers, never words.")}
+        {tick("analytics", "What my talks are about may be counted.", "Themes and moods, never words.")}
       </fieldset>
       <div class="ways">
         <button type="submit" class="main">
