@@ -68,9 +68,9 @@ async def test_the_rows_of_analytics_quote_nobody(dreamer: httpx.AsyncClient, lo
     assert not [word for word in ("mother", "terribly", "old house") if word in rows[0]["held"]]
 
 
-async def test_her_insights_are_hers(dreamer: httpx.AsyncClient, other: httpx.AsyncClient) -> None:
-    for _ in range(2):
-        await talk(dreamer)
+async def test_her_insights_are_hers(dreamer: httpx.AsyncClient, other: httpx.AsyncClient, look: Look) -> None:
+    first, _ = [await talk(dreamer) for _ in range(2)]
+    await look("UPDATE conversations SET created_at = created_at - interval '1 day' WHERE id = %s", first)
     people = (await dreamer.get("/me/insights")).json()["people"]
     assert [(person["name"], person["nights"]) for person in people] == [("mother", 2)]
     assert (await other.get("/me/insights")).json()["people"] == []

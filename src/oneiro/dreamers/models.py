@@ -13,7 +13,7 @@ class Consents(BaseModel):
 
     voice: bool = Field(default=False, description="Her voice may be sent to the voice platform.")
     memory: bool = Field(default=False, description="Interpreters may refer to earlier conversations.")
-    analytics: bool = Field(default=False, description="Her conversations may be counted in analytics.")
+    analytics: bool = Field(default=False, description="What her talks are about may be counted.")
 
 
 class Dreamer(BaseModel):

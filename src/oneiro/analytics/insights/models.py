@@ -1,4 +1,4 @@
-"""What comes back in a dreamer's nights."""
+"""What comes back in a dreamer's nights; for her eyes."""
 
 from datetime import datetime
 from uuid import UUID
@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 
-class Night(BaseModel):
+class Place(BaseModel):
     """Where it was: a dream of the journal, or a conversation that was not about one."""
 
     date: datetime
@@ -18,14 +18,14 @@ class Recurring(BaseModel):
     """Something that came on several nights."""
 
     name: str
-    nights: int = Field(description="On how many nights, of those that were read.")
+    nights: int = Field(description="On how many nights, of those that were read; a night ends at noon.")
     first: datetime
     latest: datetime
-    where: list[Night] = Field(description="The latest of them, at most 20, newest first.")
+    where: list[Place] = Field(description="The latest dreams and conversations with it, at most 20, newest first.")
 
 
 class Insights(BaseModel):
-    """What comes back in your nights, read from your own dreams and words each time you ask, and kept nowhere.
+    """What comes back in your nights, read from your own dreams and words and stored nowhere.
 
     A thing recurs when it came on two nights or more.
     """
@@ -33,7 +33,9 @@ class Insights(BaseModel):
     symbols: list[Recurring]
     feelings: list[Recurring]
     people: list[Recurring]
-    dreams: int = Field(description="Dreams that were read, the latest 300 of them.")
-    conversations: int = Field(description="Conversations that were read, the latest 100 of them.")
+    dreams: int = Field(description="Dreams that were read.")
+    conversations: int = Field(description="Conversations that were read.")
     left_out: int = Field(description="Dreams and conversations in a language that cannot be read here.")
+    older: int = Field(description="Older dreams and conversations, which were not read.")
     since: datetime | None = Field(description="The oldest night that was read; null when there is none.")
+    zone: str = Field(description="The time zone whose noon parts one night from the next.")

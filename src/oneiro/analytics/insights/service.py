@@ -1,118 +1,162 @@
 """What comes back in a dreamer's nights, found in her own rows when she asks."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, timedelta, tzinfo
+from functools import lru_cache
+from itertools import accumulate
 from typing import Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from oneiro.analytics.insights import store
-from oneiro.analytics.insights.models import Insights, Night, Recurring
-from oneiro.analytics.insights.store import Told
+from oneiro.analytics.insights.findings import Findings, Names
+from oneiro.analytics.insights.models import Insights, Place, Recurring
+from oneiro.analytics.insights.store import MOST_CHARACTERS, Told
 from oneiro.auth import Identity
 from oneiro.database.pool import Database
-from oneiro.dreamwork import feelings, people, symbols
-from oneiro.dreamwork.moves import is_foreign
-from oneiro.safety.crisis import Tier, assess
+from oneiro.dreamwork import symbols
+from oneiro.errors import TooMany, ValidationError
 
 SHOWN: Final = 12
 """Symbols, feelings and people shown of each, those of most nights first."""
+AT_ONCE: Final = 2
+"""Journals that a process reads at a time: what is being read shares the processor with calls."""
 _PLACES: Final = 20
-_MOST_CHARACTERS: Final = 20_000
-"""Read of one dream or conversation."""
+_NOON: Final = timedelta(hours=12)
+_LONGEST_NAME: Final = 80
+"""Characters; whatever is longer is no name of the lexicon."""
 
-Found = dict[str, list[Night]]
+Found = dict[str, list[Place]]
 
 
 class DreamerInsights:
-    """Reads under row-level security, as the dreamer herself, and keeps nothing."""
+    """Reads under row-level security, as the dreamer herself, and stores nothing."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self.findings = Findings()
 
-    async def read(self, caller: Identity) -> Insights:
+    async def read(self, caller: Identity, zone: str = "UTC") -> Insights:
         """What recurs in her dreams and conversations; empty lists where nothing does yet.
 
-        It needs no consent to analytics: this is her own view of her own rows, and nobody else's.
+        It needs no consent to analytics: this is her own view of her own rows, and nobody else's. Raises
+        `ValidationError` for a zone that there is not, and `TooMany` while others' journals are being read.
         """
-        user_id = caller.dreamer()
+        where, user_id = _zone(zone), caller.dreamer()
         async with self._db.as_dreamer(caller.claims) as conn:
             dreams = await store.dreams(conn, user_id)
             conversations = await store.conversations(conn, user_id)
-        return await asyncio.to_thread(recurring, dreams, conversations)
+            count = await store.count(conn, user_id)
+        told = _newest([*dreams, *conversations])
+        await self._find(told)
+        return recurring(told, zone=where, findings=self.findings, older=count - len(told))
+
+    async def _find(self, told: Sequence[Told]) -> None:
+        """Read what is not known yet, beside the loop."""
+        unknown = [one for one in told if not self.findings.knows(one)]
+        if not unknown:
+            return
+        if self._room.locked():
+            raise TooMany(
+                "Others' nights are being read just now. Please try again.", code="rate_limited", retry_after=3.0
+            )
+        async with self._room:
+            for one in unknown:
+                await asyncio.to_thread(self.findings.of, one)
 
 
-def recurring(dreams: Sequence[Told], conversations: Sequence[Told]) -> Insights:
-    """Find what came on two nights or more; a dream and the talk about it are one night."""
-    talks = [talk for talk in conversations if any(text.strip() for text in talk.texts)]
-    told = [one for one in (*dreams, *talks) if _readable(one)]
-    kinds: tuple[Found, Found, Found] = ({}, {}, {})
-    nights: dict[str, Night] = {}
+def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        message = "is no time zone that is known here"
+        raise ValidationError(f"zone {message}.", errors=[{"field": "zone", "message": message}]) from None
+
+
+def _newest(told: Sequence[Told]) -> list[Told]:
+    """As much as may be read at once, the newest first."""
+    ordered = sorted(told, key=lambda one: one.date, reverse=True)
+    before = accumulate((sum(map(len, one.texts)) for one in ordered), initial=0)
+    return [one for one, characters in zip(ordered, before, strict=False) if characters < MOST_CHARACTERS]
+
+
+def recurring(
+    told: Sequence[Told], *, zone: tzinfo = UTC, findings: Findings | None = None, older: int = 0
+) -> Insights:
+    """Find what came on two nights or more; a dream and the talk about it are one place, a night lasts until noon."""
+    findings = Findings() if findings is None else findings
+    talks = [one for one in told if one.is_talk and any(text.strip() for text in one.texts)]
+    dreams = [one for one in told if not one.is_talk]
+    readable = [(one, names) for one in (*dreams, *talks) if (names := findings.of(one)) is not None]
     kept_of = {dream.conversation_id: dream for dream in dreams if dream.conversation_id}
-    for one in sorted(told, key=lambda one: one.date):
-        night = _night(one, kept_of, nights)
-        for found, names in zip(kinds, _named(one), strict=True):
-            for name in names:
-                places = found.setdefault(name, [])
-                if night not in places:
-                    places.append(night)
+    kinds: tuple[Found, Found, Found] = ({}, {}, {})
+    places: dict[str, Place] = {}
+    for one, names in sorted(readable, key=lambda each: each[0].date):
+        place = _place(one, kept_of, places)
+        for found, named in zip(kinds, _named(one, names), strict=True):
+            for name in named:
+                at = found.setdefault(name, [])
+                if place not in at:
+                    at.append(place)
     return Insights(
-        symbols=_recurring(kinds[0]),
-        feelings=_recurring(kinds[1]),
-        people=_recurring(kinds[2]),
-        dreams=sum(one.texts != [] and _readable(one) for one in dreams),
-        conversations=sum(_readable(one) for one in talks),
-        left_out=sum(not _readable(one) for one in (*dreams, *talks)),
-        since=min((one.date for one in told), default=None),
+        symbols=_recurring(kinds[0], zone),
+        feelings=_recurring(kinds[1], zone),
+        people=_recurring(kinds[2], zone),
+        dreams=sum(not one.is_talk for one, _ in readable),
+        conversations=sum(one.is_talk for one, _ in readable),
+        left_out=len(dreams) + len(talks) - len(readable),
+        older=older,
+        since=min((one.date for one, _ in readable), default=None),
+        zone=str(zone),
     )
 
 
-def _night(one: Told, kept_of: Mapping[UUID, Told], nights: dict[str, Night]) -> Night:
-    """The night that something belongs to: its dream's, or that of the dream which was told in it."""
+def _place(one: Told, kept_of: Mapping[UUID, Told], places: dict[str, Place]) -> Place:
+    """Where something belongs to: its dream, or the dream that was told in it."""
     kept = kept_of.get(one.conversation_id) if one.conversation_id and one.dream_id is None else None
     dream_id = kept.dream_id if kept else one.dream_id
     key = str(dream_id or one.conversation_id)
-    if key not in nights:
-        nights[key] = Night(date=one.date, dream_id=dream_id, conversation_id=None if dream_id else one.conversation_id)
-    return nights[key]
+    if key not in places:
+        talk = None if dream_id else one.conversation_id
+        places[key] = Place(date=one.date, dream_id=dream_id, conversation_id=talk)
+    return places[key]
 
 
-def _readable(one: Told) -> bool:
-    text = "\n".join(one.texts)[:_MOST_CHARACTERS]
-    return (one.language or "en").startswith("en") and not is_foreign(text)
+def _named(one: Told, names: Names) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    noted = {_symbol(" ".join(symbol.lower().split())) for symbol in one.symbols if symbol.strip()}
+    return names.symbols | noted, names.feelings, names.people
 
 
-def _named(one: Told) -> tuple[set[str], set[str], set[str]]:
-    """Symbols, feelings and people by their names; lines that the crisis gate flagged are not mirrored to her."""
-    text = "\n".join(part for part in one.texts if assess(part).rank < Tier.passive_ideation.rank)[:_MOST_CHARACTERS]
-    seen = (sighting.symbol for sighting in symbols.find(text))
-    pictured = {symbol.id.replace("-", " ") for symbol in seen if symbol.kind != "person"}  # They are people here.
-    noted = {_symbol(symbol) for symbol in one.symbols if symbol.strip()}
-    felt = {feeling.name for feeling in feelings.find(text) if not feeling.denied}
-    met = {person.words if person.role == "named" else person.role for person in people.find(text)}
-    return pictured | noted, felt, met
-
-
-def _symbol(noted: str) -> str:
+def _symbol(own: str) -> str:
     """A symbol that she noted: by the lexicon's name where it knows all of it, else in her own words."""
-    own = " ".join(noted.lower().split())
+    return own if len(own) > _LONGEST_NAME else _lexicon(own)
+
+
+@lru_cache(maxsize=4096)
+def _lexicon(own: str) -> str:
     whole = [sighting for sighting in symbols.find(own) if sighting.words == own]
     return whole[0].symbol.id.replace("-", " ") if whole else own
 
 
-def _recurring(found: Found) -> list[Recurring]:
-    several = [(name, places) for name, places in found.items() if len(places) > 1]
-    several.sort(key=lambda item: (-len(item[1]), -item[1][-1].date.timestamp(), item[0]))
+def _recurring(found: Found, zone: tzinfo) -> list[Recurring]:
+    several = [(name, places, nights) for name, places in found.items() if (nights := len(_nights(places, zone))) > 1]
+    several.sort(key=lambda item: (-item[2], -item[1][-1].date.timestamp(), item[0]))
     return [
         Recurring(
             name=name,
-            nights=len(places),
+            nights=nights,
             first=places[0].date,
             latest=places[-1].date,
-            where=_latest(places),
+            where=places[::-1][:_PLACES],
         )
-        for name, places in several[:SHOWN]
+        for name, places, nights in several[:SHOWN]
     ]
 
 
-def _latest(places: Iterable[Night]) -> list[Night]:
-    return list(places)[::-1][:_PLACES]
+def _nights(places: Sequence[Place], zone: tzinfo) -> set[date]:
+    """A dream that is noted before noon is of the night that is just over."""
+    return {(place.date.astimezone(zone) - _NOON).date() for place in places}
