@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 Look = Callable[..., Awaitable[list[dict[str, Any]]]]
+Change = Callable[..., Awaitable[None]]
 LINES = ["I dreamed of my mother in our old house, and I was terribly afraid.", "Maybe it is about how she left."]
 
 
@@ -68,9 +69,9 @@ async def test_the_rows_of_analytics_quote_nobody(dreamer: httpx.AsyncClient, lo
     assert not [word for word in ("mother", "terribly", "old house") if word in rows[0]["held"]]
 
 
-async def test_her_insights_are_hers(dreamer: httpx.AsyncClient, other: httpx.AsyncClient, look: Look) -> None:
+async def test_her_insights_are_hers(dreamer: httpx.AsyncClient, other: httpx.AsyncClient, change: Change) -> None:
     first, _ = [await talk(dreamer) for _ in range(2)]
-    await look("UPDATE conversations SET created_at = created_at - interval '1 day' WHERE id = %s", first)
+    await change("UPDATE conversations SET created_at = created_at - interval '1 day' WHERE id = %s", first)
     people = (await dreamer.get("/me/insights")).json()["people"]
     assert [(person["name"], person["nights"]) for person in people] == [("mother", 2)]
     assert (await other.get("/me/insights")).json()["people"] == []
