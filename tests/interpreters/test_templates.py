@@ -284,6 +284,64 @@ def test_bombs_are_refused_within_a_moment(make: Make, bomb: str) -> None:
     assert time.process_time() - started < 2
 
 
+LOOPS = TRAITS.replace("$", "") + TRAITS.replace("a$", "b")
+LETTERS = "- " * 5000
+DREARY = [
+    LOOPS + "{% if dream_context" + "|title" * 30 + " %}{% endif %}{% endfor %}{% endfor %}",
+    LOOPS + "{% if dream_title or dream_context|upper %}{% endif %}{% endfor %}{% endfor %}",
+    LOOPS + f"{{% if '{LETTERS}'|title %}}{{% endif %}}{{% endfor %}}{{% endfor %}}",
+    LOOPS
+    + f"{{% if interpreter.personality.traits|join('{LETTERS}')|title %}}{{% endif %}}{{% endfor %}}{{% endfor %}}",
+    LOOPS + f"{{% if last_time|default('{LETTERS}', true)|title %}}{{% endif %}}{{% endfor %}}{{% endfor %}}",
+    LOOPS + f"{{% if '{'a' * 99}b' in dream_context %}}{{% endif %}}{{% endfor %}}{{% endfor %}}",
+    "{% if dream_context|title %}{% endif %}" * 800,
+]
+
+
+@pytest.mark.parametrize("bomb", DREARY)
+def test_filters_on_long_texts_are_counted_by_their_length(prompted: Make, bomb: str) -> None:
+    started = time.process_time()
+    assert "too many steps" in fault(prompted(bomb, "greeting"))["message"]
+    assert time.process_time() - started < 2
+
+
+def test_stand_ins_are_counted_by_their_length_too(prompted: Make) -> None:
+    variables = {"last_time": {"default": "word " * 400}}
+    bomb = LOOPS + "{% if last_time|title %}{% endif %}{% endfor %}{% endfor %}"
+    assert "too many steps" in fault(prompted(bomb, "greeting", variables=variables))["message"]
+
+
+def test_a_text_does_not_stand_in_for_a_list_to_loop_over(prompted: Make) -> None:
+    bomb = "{% for a in interpreter.personality.expertise|default('xxx', true) %}{% endfor %}"
+    assert "cannot stand for each other" in fault(prompted(bomb, "greeting"))["message"]
+
+
+def test_the_dearest_filters_allowed_take_no_longer_than_a_moment(make: Make) -> None:
+    personality = {"approach": "x", "traits": [f"t{n}" for n in range(32)]}
+    line = "{% if dream_context|title %}{% endif %}"
+    greeting = {"type": "greeting", "template": TRAITS.replace("$", "") + line * 2 + "{% endfor %}Hello."}
+    document = make(personality=personality, prompts=[greeting])
+    words = FULL | {"dream_context": "I go on. " * 1700}
+    prompts.validate(document)
+    started = time.process_time()
+    assert prompts.render_spoken(document, "greeting", words) == "Hello."
+    assert time.process_time() - started < 1
+
+
+def test_a_release_of_before_a_rule_became_stricter_still_greets(prompted: Make) -> None:
+    document = prompted("{% set x = 1 %}Hi.", "follow_up")
+    assert prompts.render_spoken(document, "follow_up", FULL).startswith("Hello again Ольга")
+
+
+def test_more_than_its_time_is_not_given_to_a_rendering(prompted: Make) -> None:
+    """Words far longer than the journal lets them be: the dreamer is greeted all the same."""
+    document = prompted("{% if dream_context" + "|title" * 30 + " %}Hi.{% endif %}", "greeting")
+    prompts.validate(document)
+    started = time.process_time()
+    assert prompts.render_spoken(document, "greeting", FULL | {"dream_context": "a b " * 250_000}).startswith("Hello")
+    assert time.process_time() - started < 5
+
+
 def test_a_bomb_of_includes_is_refused_within_a_moment(make: Make) -> None:
     started = time.process_time()
     fault(make(prompts=bomb_of_includes()))

@@ -1,7 +1,8 @@
 """What a template may do: a small, closed part of Jinja2; everything else is refused with line and reason.
 
 No calls, no arithmetic, no assignments, no attributes but the release's own. So a template's time is bounded by its
-size: its cost is the number of its nodes, those in loops counted once for each of the most entries a list can have.
+cost: the number of its nodes, those in loops counted once for each of the most entries a list can have, and for a
+filter or a comparison the longest text it can be given besides.
 """
 
 import difflib
@@ -12,10 +13,11 @@ from jinja2 import TemplateSyntaxError, nodes
 
 from oneiro.interpreters.models import MAX_ITEMS, Prompt, PromptType
 from oneiro.interpreters.sandbox import BEGIN, END, ENVIRONMENT, FILTERS, TEXT_FILTERS
-from oneiro.interpreters.variables import CONVERSATION, specimen
+from oneiro.interpreters.variables import CONVERSATION, longest_values, specimen
 
 MAX_EXPANDED_BYTES: Final = 64 * 1024
 MAX_COST: Final = 100_000
+LETTERS_A_STEP: Final = 16  # a filter takes about as long for these as any other step
 MAX_DEPTH: Final = 40
 MAX_INCLUDES: Final = 3
 
@@ -46,7 +48,7 @@ class Fault(Exception):
 
 def checked(prompt: Prompt, among: Sequence[Prompt]) -> list[nodes.Node]:
     """The nodes of a prompt with what it includes from `among` in place; raises `Fault` at the first breach."""
-    return _Check(among, prompt.type).body(prompt, _SPECIMEN | dict.fromkeys(CONVERSATION, ""))
+    return _Check(among, prompt.type).body(prompt, _SPECIMEN | longest_values())
 
 
 def _parsed(prompt: Prompt) -> list[nodes.Node]:
@@ -88,8 +90,9 @@ class _Check:
             raise Fault(prompt, 1, f"has more than {MAX_EXPANDED_BYTES} bytes with its includes")
         self._trail = (*self._trail, prompt)
         names, values = self._declared(prompt)
-        own = {name: variable.default for name, variable in prompt.variables.items() if name not in CONVERSATION}
-        body = self._body(_parsed(prompt), scope | own)
+        for name in names:
+            self._count(name)
+        body = self._body(_parsed(prompt), scope | _own(prompt, scope))
         self._trail = self._trail[:-1]
         return [nodes.With(names, values, body, lineno=1)] if names else body
 
@@ -184,7 +187,7 @@ class _Check:
         return self.body(prompt, scope)
 
     def _expression(self, node: nodes.Node, scope: Scope, use: str) -> Any:
-        """Check an expression and return a specimen of its value."""
+        """Check an expression and return a specimen of its value, as long as it can be."""
         self._count(node)
         found: Any
         match node:
@@ -249,7 +252,21 @@ class _Check:
         subject = self._expression(node.node, scope, "in a filter")
         if not isinstance(subject, _FILTER_SUBJECT.get(node.name, str)):
             raise self._fault(node, f"the filter {node.name} does not work on this value")
-        return {"default": subject, "length": 0}.get(node.name, "")
+        return self._filtered(node, subject, values)
+
+    def _filtered(self, node: nodes.Filter, subject: Any, values: list[Any]) -> Any:
+        match node.name:
+            case "length":
+                return 0
+            case "default":
+                return self._alike(node, subject, values[0])
+            case "join":
+                text = "".join((*values, str(subject[0]))) * MAX_ITEMS
+                self._count(node, text)
+                return text
+            case _:
+                self._count(node, subject)
+                return subject
 
     def _choice(self, node: nodes.CondExpr, scope: Scope) -> Any:
         self._expression(node.test, scope, "in a condition")
@@ -262,7 +279,7 @@ class _Check:
         """Either of two values; a list and a text would make a loop over a text's letters pass for one over a list."""
         if isinstance(one, (list, tuple, dict)) is not isinstance(other, (list, tuple, dict)):
             raise self._fault(node, "a list and a single value cannot stand for each other")
-        return other
+        return max(other, one, key=_letters)
 
     def _comparison(self, node: nodes.Compare, scope: Scope, use: str) -> Any:
         left = self._expression(node.expr, scope, use)
@@ -272,17 +289,45 @@ class _Check:
             within = isinstance(right, list) or (isinstance(right, str) and isinstance(left, str))
             if (operand.op in _ORDER and not numbers) or (operand.op in {"in", "notin"} and not within):
                 raise self._fault(node, "these two cannot be compared")
+            if operand.op in {"in", "notin"} and isinstance(right, str):
+                self._count(node, right)
             left = right
         return True
 
-    def _count(self, node: nodes.Node) -> None:
-        self._cost += self._times
+    def _count(self, node: nodes.Node, text: str = "") -> None:
+        """A step, and those that going through a text takes, as often as the loops around it go."""
+        self._cost += self._times * (1 + len(text) // LETTERS_A_STEP)
         if self._cost > MAX_COST:
-            raise self._fault(node, "takes too many steps: fewer or smaller loops and includes, please")
+            reason = (
+                "takes too many steps: fewer or smaller loops and includes, and fewer filters on long texts, please"
+            )
+            raise self._fault(node, reason)
 
     def _fault(self, node: nodes.Node, message: str) -> Fault:
         lines = (part.lineno for part, _ in _walk([node]))
         return Fault(self._trail[-1], next(filter(None, lines), 1), message)
+
+
+def _own(prompt: Prompt, scope: Scope) -> Scope:
+    """The variables a prompt declares: constants, and stand-ins, which count when they are the longer."""
+    given = {name: variable.default for name, variable in prompt.variables.items() if variable.default is not None}
+    return {
+        name: max(scope.get(name, ""), value, key=_letters) if name in CONVERSATION else value
+        for name, value in given.items()
+    }
+
+
+def _letters(value: Any) -> int:
+    """How long a specimen's text is; a list has one entry where the real one may have the most there can be."""
+    match value:
+        case str():
+            return len(value)
+        case list():
+            return sum(_letters(item) for item in value) * MAX_ITEMS
+        case dict():
+            return sum(_letters(item) for item in value.values())
+        case _:
+            return 0
 
 
 def _plain_values(node: nodes.Filter) -> list[Any] | None:

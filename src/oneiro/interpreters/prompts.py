@@ -2,8 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import Final, Literal
 
 import structlog
@@ -73,11 +73,13 @@ def render_spoken(document: InterpreterDocument, kind: SpokenType, values: Mappi
     `values` come from `conversation_values`. A document without a follow-up greets with its greeting.
     """
     every = _release_values(document) | dict(values)
-    for template in _candidates(document, kind):
+    for ready in _candidates(document, kind):
         try:
-            spoken = " ".join(neutral(_render(document, template, every)).split())
+            template = ready()
+            spoken = " ".join(neutral(_render(document, template, every)).split()) if template else ""
         except ValidationError:
-            # It passed when it was published and fails on this dreamer's values: she is greeted all the same.
+            # It passed when it was published and fails on this dreamer's values, or by a rule that came later: she is
+            # greeted all the same.
             log.warning("prompt.failed", interpreter_id=document.id, kind=kind)
             continue
         if spoken:
@@ -126,9 +128,9 @@ def _release_values(document: InterpreterDocument) -> dict[str, object]:
     return release_values(document)
 
 
-def _candidates(document: InterpreterDocument, kind: SpokenType) -> list[Compiled]:
-    own = [_ready(document, kind), _ready(document, "greeting") if kind == "follow_up" else None]
-    return [*(template for template in own if template), _fallback(kind)]
+def _candidates(document: InterpreterDocument, kind: SpokenType) -> list[Callable[[], Compiled | None]]:
+    kinds: list[SpokenType] = ["follow_up", "greeting"] if kind == "follow_up" else [kind]
+    return [*(partial(_ready, document, one) for one in kinds), partial(_fallback, kind)]
 
 
 def _system_values(document: InterpreterDocument) -> dict[str, object]:

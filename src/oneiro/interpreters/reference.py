@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from oneiro.interpreters import documents, grammar, templates
-from oneiro.interpreters.models import MAX_TEMPLATE_BYTES
+from oneiro.interpreters.models import MAX_ITEMS, MAX_TEMPLATE_BYTES
 from oneiro.interpreters.sandbox import FILTERS
 from oneiro.interpreters.variables import CONVERSATION
 
@@ -62,8 +62,10 @@ the crisis protocol and the interpreter's profile.
 A template may print values (`{{ interpreter.full_name }}`), choose (`{% if … %}`, `{% elif … %}`, `{% else %}`), and
 loop over a list of the release (`{% for trait in interpreter.personality.traits %}`). Lists print joined with ", ",
 objects as JSON, nothing as nothing. Calls, arithmetic, assignments and other tags are refused. So is a template of
-more than <bytes> bytes (<expanded> with its includes), one that would take more than <cost> steps, and one that
-renders to more than <output> bytes, also when it repeats a dream that is as long as it may be. Filters: <filters>.
+more than <bytes> bytes (<expanded> with its includes), one that would take more than <cost> steps (each tag, name
+and filter is one; a filter or `in` takes one more for every <letters> letters that its text can have; what stands in a
+loop counts <items> times, as often as the longest list would repeat it), and one that renders to more than <output>
+bytes, also when it repeats a dream that is as long as it may be. Filters: <filters>.
 
 A value is never read as a template, and doubled braces in values are parted by a space.
 
@@ -103,6 +105,8 @@ def page() -> str:
         "bytes": str(MAX_TEMPLATE_BYTES),
         "expanded": str(grammar.MAX_EXPANDED_BYTES),
         "cost": str(grammar.MAX_COST),
+        "letters": str(grammar.LETTERS_A_STEP),
+        "items": str(MAX_ITEMS),
         "output": str(templates.MAX_OUTPUT_BYTES),
         "filters": ", ".join(f"`{name}`" for name in FILTERS),
     }

@@ -1,9 +1,12 @@
 """The sandbox that templates are read and rendered in, and how their values become text."""
 
 import json
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
-from jinja2 import StrictUndefined
+from jinja2 import StrictUndefined, TemplateRuntimeError, pass_context
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from oneiro.interpreters.variables import neutral
@@ -12,6 +15,8 @@ TEXT_FILTERS: Final = ("capitalize", "lower", "title", "trim", "upper")
 FILTERS: Final = (*TEXT_FILTERS, "default", "join", "length")
 TESTS: Final = ("defined", "none")
 BEGIN, END = "\x02", "\x03"  # around a variable left to the platform; documents cannot hold these characters
+
+UNTIL: Final = "render until"  # no name a template could use; CPU time of this thread, so that others cannot spend it
 
 
 class Placeholder:
@@ -36,12 +41,25 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def _timely(work: Callable[..., str]) -> Callable[..., str]:
+    """A filter that is refused once the rendering's time is over: loops over long texts spend theirs in filters."""
+
+    @pass_context
+    def timely(context: Context, subject: Any) -> str:
+        if time.thread_time() > context.get(UNTIL, float("inf")):
+            raise TemplateRuntimeError("takes too long")
+        return work(subject)
+
+    return timely
+
+
 def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, finalize=_text, trim_blocks=True, lstrip_blocks=True, autoescape=False, cache_size=0
     )
     environment.globals.clear()
-    environment.filters = {name: environment.filters[name] for name in FILTERS}
+    filters = {name: environment.filters[name] for name in FILTERS}
+    environment.filters = filters | {name: _timely(filters[name]) for name in TEXT_FILTERS}
     environment.tests = {name: environment.tests[name] for name in TESTS}
     return environment
 

@@ -1,5 +1,6 @@
 """Templates: checked and compiled when a document is published, rendered within bounds."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,10 +11,11 @@ from jinja2.exceptions import TemplateError
 from oneiro.errors import ValidationError
 from oneiro.interpreters.grammar import Fault, checked
 from oneiro.interpreters.models import InterpreterDocument, Prompt
-from oneiro.interpreters.sandbox import BEGIN, END, ENVIRONMENT
+from oneiro.interpreters.sandbox import BEGIN, END, ENVIRONMENT, UNTIL
 from oneiro.interpreters.variables import neutral
 
 MAX_OUTPUT_BYTES: Final = 64 * 1024
+MAX_SECONDS: Final = 0.5  # of CPU; several times what the dearest template allowed takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,11 @@ class Compiled:
     template: Template
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """Render with these values; raises `Fault` when more than 64 KB would come out."""
+        """Render with these values; raises `Fault` when more than 64 KB would come out, or it takes too long."""
         chunks: list[str] = []
         size = 0
         try:
-            for chunk in self.template.generate(values):
+            for chunk in self.template.generate(values, **{UNTIL: time.thread_time() + MAX_SECONDS}):
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > MAX_OUTPUT_BYTES:

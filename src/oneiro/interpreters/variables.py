@@ -11,6 +11,7 @@ from typing import Any, Final
 from oneiro.interpreters import derived
 from oneiro.interpreters.models import (
     Appearance,
+    ConversationStyle,
     InterpreterDocument,
     Personality,
     ResponsePattern,
@@ -48,6 +49,7 @@ _LAST_TIME = (10, 100)
 _TITLE = (8, 80)
 _NAME_WORDS = 4
 _LONGEST_TITLE, _MOST_SYMBOLS = 200, 50  # of a dream in the journal
+_LONGEST_WORD = 80  # of a document
 _SENTENCE = re.compile(r".+?(?:[.!?](?=\s|$)|[。！？])", re.DOTALL)  # noqa: RUF001  # full stops of other scripts
 _MONTHS = (
     "January",
@@ -89,20 +91,31 @@ def release_values(document: InterpreterDocument) -> dict[str, Any]:
 
 
 def specimen() -> dict[str, Any]:
-    """The values of a release with one entry in every list: what a template's paths are checked against."""
+    """The values of a release with one entry in every list, each text as long as it may be.
+
+    A template's paths are checked against it, and what its filters cost is told by it.
+    """
+    word = "x" * _LONGEST_WORD
     document = InterpreterDocument(
         id="specimen",
-        name="Specimen",
-        full_name="Specimen",
-        description="Specimen",
-        appearance=Appearance(),
+        name=word,
+        full_name=word,
+        description="x" * 500,
+        appearance=Appearance(portrait_alt="x" * 200, tagline="x" * 120),
         personality=Personality(
-            approach="neutral",
-            traits=("calm",),
-            expertise=("dreams",),
-            response_patterns=(ResponsePattern(trigger="a", response="b"),),
+            approach="x" * 40,
+            traits=(word,),
+            conversation_style=ConversationStyle(
+                greeting=word,
+                questioning_style=word,
+                emotional_tone=word,
+                language_complexity=word,
+                pacing_preference=word,
+            ),
+            expertise=(word,),
+            response_patterns=(ResponsePattern(trigger=word, response="x" * 300),),
         ),
-        voice=Voice(voice_id="specimen", voice_description="A calm and even voice"),
+        voice=Voice(voice_id="x" * 64, voice_description="x" * 1000),
     )
     return release_values(document)
 
