@@ -194,3 +194,16 @@ async def live(
 async def erase(client: httpx.AsyncClient, path: str = "/me", body: Any = CONFIRMED) -> httpx.Response:
     """Ask for everything to be erased."""
     return await client.request("DELETE", path, json=body)
+
+
+async def at_the_platform(house: House) -> str:
+    """Everything that the engine has of conversations."""
+    listed = (await house.engine.get("/v1/convai/conversations", params={"page_size": 100})).json()["conversations"]
+    ids = [row["conversation_id"] for row in listed]
+    return json.dumps([(await house.engine.get(f"/v1/convai/conversations/{one}")).json() for one in ids])
+
+
+async def due(house: House) -> None:
+    """What waits until the platform has looked through a conversation is due now, and done."""
+    await house.change("UPDATE jobs SET run_at = now() WHERE kind LIKE 'privacy.%%' AND state = 'queued'")
+    await house.settled()

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from tests.privacy.conftest import CONFIRMED, House, Open, erase, live, say
+from tests.privacy.conftest import CONFIRMED, House, Open, at_the_platform, due, erase, live, say
 
 from oneiro.cli.listen import bind, listening
 from oneiro.webhooks.inbox.letter import Letter
@@ -162,19 +162,6 @@ async def test_a_live_conversation_is_closed_by_its_relay_and_her_token_opens_an
     assert await house.holding(MARK) == set()  # What the relay had still to write has no place any more.
 
 
-async def at_the_platform(house: House) -> str:
-    """Everything that the engine has of conversations."""
-    listed = (await house.engine.get("/v1/convai/conversations", params={"page_size": 100})).json()["conversations"]
-    ids = [row["conversation_id"] for row in listed]
-    return json.dumps([(await house.engine.get(f"/v1/convai/conversations/{one}")).json() for one in ids])
-
-
-async def due(house: House) -> None:
-    """What waits until the platform has looked through a conversation is due now, and done."""
-    await house.change("UPDATE jobs SET run_at = now() WHERE kind LIKE 'privacy.%%' AND state = 'queued'")
-    await house.settled()
-
-
 async def test_the_platform_forgets_what_was_said_there(house: House, dial: Open) -> None:
     ada, mark = await house.client(), f"{MARK}-{uuid4().hex}"
     await live(ada, dial, mark[:40])
@@ -244,15 +231,6 @@ async def test_an_agent_that_was_made_for_her_alone_expires_at_once_and_its_key_
     [agent] = await house.rows("SELECT session_key, expires_at <= now() AS expired FROM platform_agents")
     assert agent["expired"]
     assert agent["session_key"] != "made of her"
-
-
-async def test_a_conversation_that_she_deletes_is_forgotten_at_the_platform_too(house: House, dial: Open) -> None:
-    ada, mark = await house.client(), f"{MARK}{uuid4().hex[:12]}"
-    talk, _ = await live(ada, dial, mark)
-    assert (await ada.delete(f"/conversations/{talk}")).status_code == 204
-    await house.settled()
-    await due(house)
-    assert mark not in await at_the_platform(house)
 
 
 async def test_a_platform_that_is_down_is_asked_again(house: House, dial: Open) -> None:

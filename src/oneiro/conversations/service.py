@@ -18,6 +18,7 @@ from oneiro.conversations.state import Action, after, status
 from oneiro.conversations.transitions import store as transitions
 from oneiro.conversations.wrapup.service import Closing, closing, write
 from oneiro.database.pool import Connection, Database
+from oneiro.dreamers import store as dreamers
 from oneiro.errors import Conflict
 from oneiro.http import Cursor, ListOf, Page
 from oneiro.settings import Settings
@@ -29,6 +30,7 @@ class Conversations:
     def __init__(self, db: Database, *, settings: Settings, clock: Callable[[], datetime]) -> None:
         self._db = db
         self._idle = timedelta(seconds=settings.idle_timeout_seconds)
+        self._max_call_seconds = settings.max_call_seconds
         self._clock = clock
 
     async def connected(self, caller: Identity, conversation_id: UUID, platform_id: str) -> Conversation:
@@ -125,10 +127,16 @@ class Conversations:
         """Delete a conversation and what was said in it, and tell so; one that is open ends first."""
         async with self._db.as_service() as conn:
             conversation = await locked(conn, caller, conversation_id)
+            # Before the rows that go: who takes back a consent holds her own row first and what was read from her then.
+            await dreamers.hold(conn, conversation.user_id)
             await self._end(conn, conversation, "end", "user_ended", self._clock(), None)
+            # Told here, since the rows that say whose interpreter it was and what the platform has of it are gone.
+            data = {
+                "interpreter_id": conversation.interpreter_id,
+                "max_call_seconds": self._max_call_seconds,
+                "sessions": await store.at_platform(conn, conversation_id),
+            }
             await store.delete(conn, conversation.user_id, conversation_id)
-            # Named here, since the row that says whose interpreter it was is gone.
-            data = {"interpreter_id": conversation.interpreter_id}
             await record(conn, conversation_id, conversation.user_id, "conversation.deleted", data)
 
     async def rate(self, caller: Identity, conversation_id: UUID, rating: Rating) -> Conversation:

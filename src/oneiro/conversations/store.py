@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from oneiro.conversations.models import Conversation, Message, Sender, Status, Tier, Transport
@@ -150,7 +150,7 @@ async def rate(conn: Connection, conversation_id: UUID, score: int, comment: str
 
 
 async def delete(conn: Connection, user_id: UUID, conversation_id: UUID) -> None:
-    """Delete a conversation and all that was said in it; a draft that came of it goes too, a kept dream stays.
+    """Delete a conversation, all that was said and measured in it, and a draft that came of it; a kept dream stays.
 
     Each table is named, because a host application's own table has no cascade of ours.
     """
@@ -158,11 +158,39 @@ async def delete(conn: Connection, user_id: UUID, conversation_id: UUID) -> None
         "DELETE FROM dreams WHERE source_conversation_id = %(id)s AND user_id = %(user_id)s AND status = 'draft'",
         "UPDATE dreams SET source_conversation_id = NULL WHERE source_conversation_id = %(id)s",
         "DELETE FROM messages WHERE conversation_id = %(id)s",
+        "DELETE FROM agent_metrics WHERE conversation_id = %(id)s",
+        "DELETE FROM conversation_analytics WHERE conversation_id = %(id)s",
         # One that nobody has seen to stays in the safety queue.
         "DELETE FROM safety_flags WHERE conversation_id = %(id)s AND acknowledged_at IS NOT NULL",
         "DELETE FROM conversations WHERE id = %(id)s AND user_id = %(user_id)s",
     ):
         await conn.execute(statement, {"id": conversation_id, "user_id": user_id})
+
+
+async def at_platform(conn: Connection, conversation_id: UUID) -> list[dict[str, Any]]:
+    """The sessions that the platform may have, as `conversation.deleted` tells of them.
+
+    One without the platform's id is one of which nobody told us: a client on its own socket went away.
+    """
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            """
+            SELECT jsonb_build_object(
+                'elevenlabs_conversation_id', s.elevenlabs_conversation_id, 'agent_id', s.agent_id,
+                'since', s.session_start_time, 'until', s.signed_url_expires_at, 'over_at', s.session_end_time,
+                'direct', c.transport IS NOT DISTINCT FROM 'direct')
+            FROM conversation_sessions AS s JOIN conversations AS c ON c.id = s.conversation_id
+            WHERE c.id = %s AND (
+                s.elevenlabs_conversation_id IS NOT NULL
+                OR (s.agent_id IS NOT NULL AND s.signed_url_expires_at IS NOT NULL AND NOT s.degraded
+                    AND (s.connected_at IS NOT NULL OR c.transport = 'direct'))
+            )
+            ORDER BY s.session
+            """,
+            (conversation_id,),
+        )
+        found: list[dict[str, Any]] = await cursor.fetchall()
+    return found
 
 
 async def find(conn: Connection, user_id: UUID, conversation_id: UUID) -> Conversation | None:

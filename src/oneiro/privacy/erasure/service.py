@@ -110,26 +110,11 @@ class Erasure:
         gone += await store.delete_profile(conn, user_id)
         if not gone:
             return False
-        await self._ask_platform(conn, held, unnamed, now)
+        await _ask_platform(conn, held, unnamed, now, self._longest)
         # Named in the data alone, and for so long only as it takes to tell those who were told of her.
         data = {"user_id": str(user_id), "by": "dreamer" if by == str(user_id) else by}
         await outbox.record(conn, "dreamer.erased", entity_type="erasure", entity_id=str(uuid4()), data=data)
         return True
-
-    async def _ask_platform(
-        self, conn: Connection, held: Sequence[Held], unnamed: Sequence[Unnamed], now: datetime
-    ) -> None:
-        """Write the jobs by which the platform forgets, too; each is run when the platform is done with its own."""
-        for each in held:
-            over = each.over_at or now - SETTLING
-            await _enqueue(conn, FORGET, {"platform_id": each.platform_id}, max(now, over + SETTLING))
-            # Its client may talk on with the platform alone, until that hangs up.
-            if each.direct and over + self._longest > now:
-                await _enqueue(conn, FORGET, {"platform_id": each.platform_id}, over + self._longest + SETTLING)
-        for one in unnamed:
-            await _enqueue(conn, SEARCH, _payload(one), max(now, one.until) + SETTLING)
-            if one.until + self._longest > now:
-                await _enqueue(conn, SEARCH, _payload(one), one.until + self._longest + SETTLING)
 
     async def forget(self, platform_id: str) -> None:
         """Have the platform forget a conversation; raises its errors, then it is asked again."""
@@ -165,6 +150,24 @@ class Erasure:
             return await store.forget_names(conn, list(consumers), self._clock() - NAMED_AT_MOST)
 
 
+async def _ask_platform(
+    conn: Connection, held: Sequence[Held], unnamed: Sequence[Unnamed], now: datetime, longest: timedelta
+) -> None:
+    """Write the jobs by which the platform forgets, too; each is run when the platform is done with its own.
+
+    `longest` is how long a call may take: its client may talk on with the platform alone, until that hangs up.
+    """
+    for each in held:
+        over = each.over_at or now - SETTLING
+        await _enqueue(conn, FORGET, {"platform_id": each.platform_id}, max(now, over + SETTLING))
+        if each.direct and over + longest > now:
+            await _enqueue(conn, FORGET, {"platform_id": each.platform_id}, over + longest + SETTLING)
+    for one in unnamed:
+        await _enqueue(conn, SEARCH, _payload(one), max(now, one.until) + SETTLING)
+        if one.until + longest > now:
+            await _enqueue(conn, SEARCH, _payload(one), one.until + longest + SETTLING)
+
+
 async def _enqueue(conn: Connection, kind: str, payload: dict[str, object], run_at: datetime) -> None:
     await enqueue(conn, kind, payload, run_at=run_at, max_attempts=ATTEMPTS)
 
@@ -181,5 +184,9 @@ def _payload(one: Unnamed) -> dict[str, object]:
 async def forget_deleted(conn: Connection, event: Event) -> None:
     """Handle `conversation.deleted`: what the platform has of it is forgotten, too."""
     if event.conversation_id is not None:
-        for platform_id in await store.held_of(conn, event.conversation_id):
-            await _enqueue(conn, FORGET, {"platform_id": platform_id}, event.time + SETTLING)
+        held, unnamed = (
+            await store.held_of(conn, event.conversation_id),
+            await store.unnamed_of(conn, event.conversation_id),
+        )
+        longest = timedelta(seconds=event.data.get("max_call_seconds", 0))
+        await _ask_platform(conn, held, unnamed, event.time, longest)

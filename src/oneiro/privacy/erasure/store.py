@@ -10,6 +10,7 @@ from uuid import UUID
 
 from psycopg.errors import ForeignKeyViolation
 from psycopg.rows import class_row, scalar_row
+from psycopg.sql import SQL, Composable, Identifier
 
 from oneiro.database.pool import Connection
 from oneiro.privacy.erasure.models import Held, Unnamed
@@ -49,6 +50,45 @@ _DELETED: Final = (
     "DELETE FROM dreams WHERE user_id = %(id)s",
 )
 
+_HELD: Final = SQL(
+    """
+    SELECT s.elevenlabs_conversation_id, s.session_end_time, c.transport IS NOT DISTINCT FROM 'direct'
+    FROM conversation_sessions AS s JOIN conversations AS c ON c.id = s.conversation_id
+    WHERE c.user_id = %(id)s
+    UNION ALL
+    SELECT elevenlabs_conversation_id, ended_at, false FROM conversations WHERE user_id = %(id)s
+    """
+)
+_UNNAMED: Final = SQL(
+    """
+    SELECT s.conversation_id, s.agent_id, s.session_start_time AS since, s.signed_url_expires_at AS until
+    FROM conversation_sessions AS s JOIN conversations AS c ON c.id = s.conversation_id
+    WHERE c.user_id = %(id)s AND s.elevenlabs_conversation_id IS NULL AND s.agent_id IS NOT NULL
+      AND s.signed_url_expires_at IS NOT NULL AND NOT s.degraded
+      AND (s.connected_at IS NOT NULL OR c.transport = 'direct')
+    """
+)
+# What events tell of conversations whose rows are gone; the column says of whom or of which one.
+_HELD_TOLD: Final = SQL(
+    """
+    SELECT event_data ->> 'elevenlabs_conversation_id', NULL::timestamptz, false
+    FROM system_events WHERE {0} = %(id)s AND event_type = 'conversation.connected'
+    UNION ALL
+    SELECT s.elevenlabs_conversation_id, s.over_at, s.direct
+    FROM system_events CROSS JOIN LATERAL jsonb_to_recordset(event_data -> 'sessions')
+        AS s (elevenlabs_conversation_id text, over_at timestamptz, direct boolean)
+    WHERE {0} = %(id)s AND event_type = 'conversation.deleted'
+    """
+)
+_UNNAMED_TOLD: Final = SQL(
+    """
+    SELECT conversation_id, s.agent_id, s.since, s.until
+    FROM system_events CROSS JOIN LATERAL jsonb_to_recordset(event_data -> 'sessions')
+        AS s (elevenlabs_conversation_id text, agent_id text, since timestamptz, until timestamptz)
+    WHERE {0} = %(id)s AND event_type = 'conversation.deleted' AND s.elevenlabs_conversation_id IS NULL
+    """
+)
+
 
 async def open_conversations(conn: Connection, user_id: UUID) -> list[UUID]:
     """Those that have not ended."""
@@ -81,58 +121,41 @@ async def _ids(conn: Connection, statement: LiteralString, user_id: UUID) -> lis
 
 async def held(conn: Connection, user_id: UUID) -> list[Held]:
     """What the platform has of her, also of conversations that she deleted before."""
+    return await _held(conn, SQL("{} UNION ALL {}").format(_HELD, _HELD_TOLD.format(Identifier("user_id"))), user_id)
+
+
+async def held_of(conn: Connection, conversation_id: UUID) -> list[Held]:
+    """What the platform has of a conversation whose row is gone, as its events told."""
+    return await _held(conn, _HELD_TOLD.format(Identifier("conversation_id")), conversation_id)
+
+
+async def _held(conn: Connection, known: Composable, entity_id: UUID) -> list[Held]:
+    statement = SQL(
+        """
+        SELECT platform_id, max(over_at) AS over_at, bool_or(direct) AS direct
+        FROM ({}) AS known (platform_id, over_at, direct)
+        WHERE platform_id IS NOT NULL GROUP BY platform_id ORDER BY platform_id
+        """
+    ).format(known)
     async with conn.cursor(row_factory=class_row(Held)) as cursor:
-        await cursor.execute(
-            """
-            SELECT known.platform_id, max(known.over_at) AS over_at, bool_or(known.direct) AS direct
-            FROM (
-                SELECT s.elevenlabs_conversation_id AS platform_id, s.session_end_time AS over_at,
-                       c.transport IS NOT DISTINCT FROM 'direct' AS direct
-                FROM conversation_sessions AS s JOIN conversations AS c ON c.id = s.conversation_id
-                WHERE c.user_id = %(id)s
-                UNION ALL
-                SELECT elevenlabs_conversation_id, ended_at, false FROM conversations WHERE user_id = %(id)s
-                UNION ALL
-                SELECT event_data ->> 'elevenlabs_conversation_id', NULL, false FROM system_events
-                WHERE user_id = %(id)s AND event_type = 'conversation.connected'
-            ) AS known
-            WHERE known.platform_id IS NOT NULL
-            GROUP BY known.platform_id ORDER BY known.platform_id
-            """,
-            {"id": user_id},
-        )
+        await cursor.execute(statement, {"id": entity_id})
         return await cursor.fetchall()
-
-
-async def held_of(conn: Connection, conversation_id: UUID) -> list[str]:
-    """The platform's ids of a conversation whose row is gone, as its events told them."""
-    async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(
-            """
-            SELECT DISTINCT event_data ->> 'elevenlabs_conversation_id' FROM system_events
-            WHERE conversation_id = %s AND event_type = 'conversation.connected'
-              AND event_data ->> 'elevenlabs_conversation_id' IS NOT NULL
-            """,
-            (conversation_id,),
-        )
-        found: list[str] = await cursor.fetchall()
-    return found
 
 
 async def unnamed(conn: Connection, user_id: UUID) -> list[Unnamed]:
     """Sessions that the platform may have under an id that nobody told us: a client on its own socket went away."""
+    told = _UNNAMED_TOLD.format(Identifier("user_id"))
+    return await _unnamed(conn, SQL("{} UNION ALL {}").format(_UNNAMED, told), user_id)
+
+
+async def unnamed_of(conn: Connection, conversation_id: UUID) -> list[Unnamed]:
+    """The same of a conversation whose row is gone."""
+    return await _unnamed(conn, _UNNAMED_TOLD.format(Identifier("conversation_id")), conversation_id)
+
+
+async def _unnamed(conn: Connection, known: Composable, entity_id: UUID) -> list[Unnamed]:
     async with conn.cursor(row_factory=class_row(Unnamed)) as cursor:
-        await cursor.execute(
-            """
-            SELECT s.conversation_id, s.agent_id, s.session_start_time AS since, s.signed_url_expires_at AS until
-            FROM conversation_sessions AS s JOIN conversations AS c ON c.id = s.conversation_id
-            WHERE c.user_id = %s AND s.elevenlabs_conversation_id IS NULL AND s.agent_id IS NOT NULL
-              AND s.signed_url_expires_at IS NOT NULL AND NOT s.degraded
-              AND (s.connected_at IS NOT NULL OR c.transport = 'direct')
-            ORDER BY s.session_start_time
-            """,
-            (user_id,),
-        )
+        await cursor.execute(SQL("{} ORDER BY since").format(known), {"id": entity_id})
         return await cursor.fetchall()
 
 
@@ -155,6 +178,10 @@ async def forget_agents(conn: Connection, user_id: UUID) -> None:
             WHERE c.user_id = %(id)s
             UNION
             SELECT agent_id FROM conversations WHERE user_id = %(id)s
+            UNION
+            SELECT s ->> 'agent_id'
+            FROM system_events CROSS JOIN LATERAL jsonb_array_elements(event_data -> 'sessions') AS s
+            WHERE user_id = %(id)s AND event_type = 'conversation.deleted'
         )
         """,
         {"id": user_id},
