@@ -25,6 +25,7 @@ from oneiro.interpreters.agents.service import Agents
 from oneiro.interpreters.agents.stock import StockTaking
 from oneiro.interpreters.models import InterpreterDocument, Release
 from oneiro.interpreters.releases import activate, publish
+from oneiro.interpreters.store import release as stored
 from oneiro.jobs.runner import Limits, Runner
 from oneiro.platform.elevenlabs import ElevenLabsPlatform
 from oneiro.platform.port import (
@@ -236,7 +237,7 @@ class Process:
 @pytest.fixture
 def process(service_url: str, engine: Engine, hand: Hand, stack: AsyncExitStack) -> Callable[..., Awaitable[Process]]:
     async def start(**settings: Any) -> Process:
-        db = Database(service_url, max_size=4)
+        db = Database(settings.pop("url", service_url), max_size=4)
         await db.open()
         stack.push_async_callback(db.close)
         platform = ElevenLabsPlatform(
@@ -262,17 +263,22 @@ def process(service_url: str, engine: Engine, hand: Hand, stack: AsyncExitStack)
 
 
 @pytest.fixture
-def sweep(rows: Rows) -> Callable[[Process], Awaitable[int]]:
+def sweep() -> Callable[[Process], Awaitable[int]]:
     """Sweeps, and runs each job that came of it once; how many agents went."""
 
+    async def retirements(db: Database) -> int:
+        async with db.as_service() as conn:
+            found = await conn.execute("SELECT count(*) FROM system_events WHERE event_type = 'agent.retired'")
+            return int((await found.fetchone() or (0,))[0])
+
     async def swept(process: Process) -> int:
-        gone = len(await rows.events("agent.retired"))
+        gone = await retirements(process.db)
         await process.agents.sweep()
         at_once = Limits(concurrency=100, draw=lambda _low, _high: 0.0)
         runner = Runner(process.db, Bell(""), process, FUNCTIONS, limits=at_once)
         await runner.step()
         await runner.settled()
-        return len(await rows.events("agent.retired")) - gone
+        return await retirements(process.db) - gone
 
     return swept
 
@@ -290,6 +296,19 @@ def release_of(one: Process) -> Callable[..., Awaitable[Release]]:
             return await activate(conn, made.interpreter_id, made.number) if made.document.prompts else made
 
     return make
+
+
+@pytest.fixture
+def release_now() -> Callable[[Process], Awaitable[Release]]:
+    """The newest release, in whichever database the process is."""
+
+    async def find(process: Process) -> Release:
+        async with process.db.as_service() as conn:
+            found = await stored(conn, "mara", 1)
+        assert found is not None
+        return found
+
+    return find
 
 
 @pytest.fixture

@@ -10,9 +10,11 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+import structlog
+
 from oneiro.database.pool import Connection, Database
 from oneiro.errors import AgentCreationError, OneiroError, PlatformUnavailable
-from oneiro.interpreters.agents import store, traces
+from oneiro.interpreters.agents import home_store, store, traces
 from oneiro.interpreters.agents.models import Draft, Patience, Provisioned, Tally
 from oneiro.interpreters.agents.spec import draft
 from oneiro.interpreters.agents.workshop import WORK_SECONDS, Created, Made, Workshop, elapsed_ms, uncounted
@@ -34,6 +36,8 @@ NOTED: Final = timedelta(minutes=5)
 SWEPT_AT_ONCE: Final = 100
 RETIRE: Final = "agents.retire"
 MOST_DRAFTS: Final = 512
+
+log = structlog.get_logger(__name__)
 
 
 class Agents:
@@ -91,9 +95,15 @@ class Agents:
                 await traces.retired(conn, agent_id, interpreter_id, "unknown_to_platform")
 
     async def sweep(self) -> int:
-        """Take out of use what is not wanted any more, and enqueue a job for each agent that can go; how many."""
+        """Take out of use what is not wanted any more, and enqueue a job for each agent that can go; how many.
+
+        None in a copy of the database: its agents may be another one's.
+        """
         now = self._clock()
         async with self._db.as_service() as conn:
+            if not await home_store.here(conn):
+                log.warning("agents.kept", reason="database_copied")
+                return 0
             await store.follow(conn, now)
             await store.take_out(conn, now=now, before=now - GRACE, idle=now - IDLE)
             rows = await store.due(conn, before=now - GRACE, idle=now - IDLE, limit=SWEPT_AT_ONCE)
@@ -103,7 +113,7 @@ class Agents:
     async def retire(self, row_id: UUID) -> None:
         """Delete an agent that is out of use on the platform; raises what the platform says, so that a job retries."""
         async with self._db.as_service() as conn:
-            leaving = await store.leaving(conn, row_id)
+            leaving = await store.leaving(conn, row_id) if await home_store.here(conn) else None
         if leaving is None:
             return
         try:

@@ -14,7 +14,7 @@ import structlog
 
 from oneiro.database.pool import Database
 from oneiro.errors import PlatformUnavailable
-from oneiro.interpreters.agents import stock_store, traces
+from oneiro.interpreters.agents import home_store, stock_store, traces
 from oneiro.interpreters.agents.models import OWNER_TAG, prefix
 from oneiro.platform.errors import PlatformRefused
 from oneiro.platform.port import HeldAgent, VoicePlatform
@@ -51,23 +51,36 @@ class StockTaking:
         """Compare agents and voices with the rows, and remove what is left over; how many went.
 
         Raises `PlatformUnavailable` and `PlatformRefused` when a list cannot be read; what cannot be deleted is told by
-        `agent.cleanup_failed` and found again the next time.
+        `agent.cleanup_failed` and found again the next time. A copy of the database removes nothing, and no voice goes
+        while an agent of ours is there that no row knows: it may speak with it.
         """
         async with self._db.as_service() as conn:
+            if not await home_store.here(conn):
+                log.warning("stock.kept", reason="database_copied")
+                return 0
             mark = prefix(await stock_store.installation(conn))
-        return await self._agents(mark) + await self._voices(mark)
+        removed, unknown = await self._agents(mark)
+        if unknown:
+            log.warning("voices.kept", reason="agents_unknown", agents=unknown)
+            return removed
+        return removed + await self._voices(mark)
 
-    async def _agents(self, mark: str) -> int:
-        """Agents with a tag of ours whose row does not know them."""
+    async def _agents(self, mark: str) -> tuple[int, int]:
+        """Remove agents with a tag of ours whose row does not know them; how many went, and how many are left."""
         old = self._clock() - OLD
         listed: dict[str, tuple[UUID, bool]] = {}
+        young: list[str] = []
         async for agent in every(lambda cursor: self._platform.list_agents(OWNER_TAG, cursor)):
             row_id = _row_of(agent, mark)
             if row_id is not None and agent.created_at is not None and agent.created_at <= old:
                 listed[agent.id] = row_id, agent.called
+            elif row_id is not None:
+                young.append(agent.id)
         async with self._db.as_service() as conn:
             left_over = await stock_store.left_over(conn, listed)
-        return sum([await self._remove_agent(agent_id, of) for agent_id, of in left_over[:REMOVED_AT_ONCE]])
+            unknown = set(await stock_store.unknown_agents(conn, [*listed, *young]))
+        removed = {agent_id for agent_id, of in left_over[:REMOVED_AT_ONCE] if await self._remove_agent(agent_id, of)}
+        return len(removed), len(unknown - removed)
 
     async def _remove_agent(self, agent_id: str, interpreter_id: str | None) -> bool:
         try:

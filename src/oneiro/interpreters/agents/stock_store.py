@@ -39,6 +39,19 @@ async def left_over(conn: Connection, listed: Mapping[str, tuple[UUID, bool]]) -
     return [(agent_id, interpreter_id) for agent_id, interpreter_id in await result.fetchall()]
 
 
+async def unknown_agents(conn: Connection, listed: list[str]) -> list[str]:
+    """Those of these agents that are in no row."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            """
+            SELECT l.agent_id FROM unnest(%s::text[]) AS l (agent_id)
+            WHERE NOT EXISTS (SELECT FROM platform_agents AS a WHERE a.agent_id = l.agent_id)
+            """,
+            (listed,),
+        )
+        return await cursor.fetchall()
+
+
 async def unknown_voices(conn: Connection, listed: Mapping[str, str]) -> list[str]:
     """Those of these voices that nothing speaks with: by voice the beginning of its description's hash.
 

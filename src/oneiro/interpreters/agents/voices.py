@@ -11,7 +11,7 @@ import structlog
 
 from oneiro.database.pool import Database
 from oneiro.errors import PlatformUnavailable
-from oneiro.interpreters.agents import traces, voice_store
+from oneiro.interpreters.agents import home_store, traces, voice_store
 from oneiro.interpreters.agents.models import AgentVoice, Patience, Tally, prefix
 from oneiro.interpreters.agents.stock import every, voice_name, voice_sha
 from oneiro.interpreters.models import InterpreterDocument, Voice
@@ -88,6 +88,7 @@ class Voices:
     async def _claim(self, sha: str, interpreter_id: str) -> voice_store.Claim | None:
         now = self._clock()
         async with self._db.as_service() as conn:
+            await home_store.here(conn)
             return await voice_store.claim(conn, sha, interpreter_id, self._owner, now, now + LEASE)
 
     async def _make(

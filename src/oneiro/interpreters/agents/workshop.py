@@ -12,7 +12,7 @@ import structlog
 
 from oneiro.database.pool import Database
 from oneiro.errors import AgentCreationError, OneiroError, PlatformUnavailable
-from oneiro.interpreters.agents import store, traces
+from oneiro.interpreters.agents import home_store, store, traces
 from oneiro.interpreters.agents.models import AgentVoice, Draft, Tally
 from oneiro.interpreters.agents.voices import Voices
 from oneiro.interpreters.models import Release
@@ -73,7 +73,10 @@ class Workshop:
         """Take the row of the draft under our lease; None when somebody else has it."""
         now = self._clock()
         async with self._db.as_service() as conn:
-            return await store.claim(conn, wanted, self._owner, now, now + self._lease)
+            here = await home_store.here(conn)
+            claim = await store.claim(conn, wanted, self._owner, now, now + self._lease)
+        # What a copy of the database would find by the row's tag is the original's, to adopt as well as to delete.
+        return replace(claim, taken_over=claim.taken_over and here) if claim else None
 
     async def voice(self, release: Release, wanted: Draft, tally: Tally, began: float) -> AgentVoice:
         """The voice for the agent; raises `PlatformUnavailable`, of which events and counts tell first."""

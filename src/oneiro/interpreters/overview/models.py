@@ -47,6 +47,17 @@ class Counts(BaseModel):
     unreconciled: int = Field(description="Sessions whose account by the platform is due and has not arrived.")
 
 
+class Settling(BaseModel):
+    """What became of a database that is not where its agents were made."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    database: Literal["moved", "copied"] = Field(
+        description="`moved`: the former one is gone, and its agents are this one's. `copied`: the former one lives on "
+        "and keeps them; this one makes its own, under marks of its own."
+    )
+
+
 class PlatformView(BaseModel):
     """The voice platform at a glance; breakers are those of the process that answers."""
 
@@ -56,3 +67,7 @@ class PlatformView(BaseModel):
     slots: Slots
     drift: list[Drift]
     unreconciled: int
+    home: Literal["here", "elsewhere"] = Field(
+        description="`elsewhere`: the database was copied or moved since it made its agents. Nothing is deleted on the "
+        "platform until an operator tells which."
+    )
