@@ -124,9 +124,10 @@ class Call:
             upstream.splice(client, self._sound_down, lambda: self.stop(slow[1]), patience=patience)
 
     def _sound_up(self) -> bool:
-        """Whether the platform hears the dreamer; the stand-in only reads."""
-        self._watch.frames["up_dropped" if self.admission.degraded else "up", "audio"] += 1
-        return not self.admission.degraded
+        """Whether the other side hears the dreamer: no sound leaves a written session, whatever its client sends."""
+        written = self.admission.text_only or self.admission.degraded
+        self._watch.frames["up_dropped" if written else "up", "audio"] += 1
+        return not written
 
     def _sound_down(self) -> bool:
         """Whether the interpreter's voice may be heard now."""
