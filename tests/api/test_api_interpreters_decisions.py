@@ -187,6 +187,52 @@ async def test_who_is_overtaken_is_told_that_the_release_is_stored_and_how_to_ac
     assert (await operator.post(f"{CARL}/releases/{stored}/activate")).json()["active"] is True
 
 
+async def test_a_rollback_undoes_only_what_its_author_saw(operator: httpx.AsyncClient) -> None:
+    await published(operator, name="Karl")
+    await published(operator, name="Carolus")
+
+    late = await operator.post(f"{CARL}/releases/1/activate", json={"based_on": 2})
+
+    assert (late.status_code, late.json()["code"]) == (409, "stale_release")
+    assert late.json()["errors"] == [{"field": "name", "before": "Karl", "after": "Carolus"}]
+    assert await in_charge(operator) == 3
+    assert (await operator.post(f"{CARL}/releases/1/activate", json={"based_on": 3})).json()["active"] is True
+    again = await operator.post(f"{CARL}/releases/1/activate", json={"based_on": 3})
+    assert (again.status_code, await in_charge(operator)) == (200, 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"), [({"based_on": 0}, "based_on"), ({"basedon": 1}, "basedon"), ({"based_on": 9}, "based_on")]
+)
+async def test_an_activation_takes_the_release_seen_and_nothing_else(
+    operator: httpx.AsyncClient, body: dict[str, Any], field: str
+) -> None:
+    await published(operator, name="Karl", activate=False)
+    answer = await operator.post(f"{CARL}/releases/2/activate", json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+    assert await in_charge(operator) == 1
+
+
+async def test_a_database_that_goes_away_between_storing_and_activating_is_told_with_what_became_of_it(
+    operator: httpx.AsyncClient, change: Change, look: Look
+) -> None:
+    await change(
+        "CREATE FUNCTION go_away() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS "
+        "'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END'"
+    )
+    await change("CREATE TRIGGER away BEFORE UPDATE ON interpreter_configs FOR EACH ROW EXECUTE FUNCTION go_away()")
+
+    body = {"changes": {"name": "Karl"}, "activate": True}
+    answer = await operator.post(f"{CARL}/releases", json=body)
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+    assert answer.json()["detail"].startswith("Release 2 of carl is stored; whether it is active is not known.")
+    assert answer.json()["detail"].endswith("To activate it: POST /v1/admin/interpreters/carl/releases/2/activate.")
+    assert answer.json()["errors"][0]["release"] == 2
+    stored = await look("SELECT number FROM interpreter_releases WHERE interpreter_id = 'carl' ORDER BY number")
+    assert stored == [{"number": 1}, {"number": 2}]
+
+
 async def test_where_rolling_back_leads_is_shown(operator: httpx.AsyncClient) -> None:
     assert (await operator.get(CARL)).json()["previous"] is None
     for name in ("Karl", "Carolus"):

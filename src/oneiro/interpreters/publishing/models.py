@@ -1,7 +1,7 @@
 """Interpreters and releases as operators send and see them."""
 
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -47,6 +47,16 @@ class NewInterpreter(Body):
     activate: bool = True
 
 
+BasedOn = Annotated[int, Field(ge=1)] | None
+_BASED_ON: Final = "Number of the default release that you saw; another one is answered with 409."
+
+
+class Activation(Body):
+    """Which release an operator thinks to replace."""
+
+    based_on: BasedOn = Field(None, description=_BASED_ON)
+
+
 class NewRelease(Body):
     """A release: changes of the default one (RFC 7396), or a whole document."""
 
@@ -54,9 +64,7 @@ class NewRelease(Body):
     document: Sent | None = None
     note: Note = ""
     activate: bool = False
-    based_on: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Number of the default release that you saw; another one is answered with 409."
-    )
+    based_on: BasedOn = Field(None, description=_BASED_ON)
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "NewRelease":

@@ -6,6 +6,7 @@ from fastapi import APIRouter, status
 
 from oneiro.http import Cursor, ListOf, Operator, Paged, part
 from oneiro.interpreters.publishing.models import (
+    Activation,
     InterpreterDetail,
     InterpreterView,
     NewInterpreter,
@@ -65,9 +66,14 @@ async def read_release(caller: Operator, publishing: Service, interpreter_id: st
 
 
 @router.post("/{interpreter_id}/releases/{number}/activate")
-async def activate_release(caller: Operator, publishing: Service, interpreter_id: str, number: int) -> ReleaseView:
-    """Make a release the default; an earlier one rolls back, any brings a retired interpreter back."""
-    return await publishing.activate(interpreter_id, number)
+async def activate_release(
+    caller: Operator, publishing: Service, interpreter_id: str, number: int, wanted: Activation | None = None
+) -> ReleaseView:
+    """Make a release the default; an earlier one rolls back, any brings a retired interpreter back.
+
+    With `based_on` it is refused when another release took charge since you looked.
+    """
+    return await publishing.activate(interpreter_id, number, based_on=wanted.based_on if wanted else None)
 
 
 @router.post("/{interpreter_id}/preview")

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from oneiro.auth import Identity
-from oneiro.database.pool import Connection, Database
-from oneiro.errors import AgentCreationError, Conflict, NotFound, OneiroError, PlatformUnavailable
+from oneiro.database.pool import Connection, Database, DatabaseUnavailable
+from oneiro.errors import Conflict, NotFound, OneiroError
 from oneiro.http import Page
 from oneiro.interpreters import documents, releases
 from oneiro.interpreters import store as interpreters
@@ -87,8 +87,8 @@ class Publishing:
         """A release of an interpreter that there is.
 
         Raises `NotFound`, `ValidationError` with field and line, `Conflict` (with the differences, when `based_on` is
-        no longer the default), and, once the release is stored, `PlatformUnavailable` or `AgentCreationError`: it is
-        not the default then, and can be activated later.
+        no longer the default). Whatever fails once the release is stored says so, such as `PlatformUnavailable` or
+        `AgentCreationError`: it is not the default then, and can be activated later.
         """
         made, default = await self._stored(author(caller), interpreter_id, new)
         # Changes were merged onto the default of that moment: another one by now would be overwritten unseen.
@@ -96,7 +96,10 @@ class Publishing:
         return await self._turned(made, default, based_on) if new.activate else view(made, default)
 
     async def activate(self, interpreter_id: str, number: int, *, based_on: int | None = None) -> ReleaseView:
-        """Provision a release's agents and make it the default; a lower number than the present one rolls back."""
+        """Provision a release's agents and make it the default; a lower number than the present one rolls back.
+
+        Raises `NotFound`, what `prepare` raises, and `Conflict` when `based_on` is given and no longer the default.
+        """
         async with self._db.as_service() as conn:
             await _known(conn, interpreter_id)
             release = await _release(conn, interpreter_id, number)
@@ -154,8 +157,9 @@ class Publishing:
         """Activate what was just stored."""
         try:
             return await self.activate(made.interpreter_id, made.number, based_on=based_on)
-        except (PlatformUnavailable, AgentCreationError, Conflict) as error:
-            raise _kept(error, made, default) from error
+        except OneiroError as error:
+            _keep(error, made, default)
+            raise
 
 
 def author(caller: Identity) -> str:
@@ -212,18 +216,20 @@ def _unknown(interpreter_id: str) -> NotFound:
     return NotFound(f"There is no interpreter {interpreter_id}.", code="interpreter_not_found")
 
 
-def _kept(error: OneiroError, made: Release, default: int) -> OneiroError:
-    """Why the release could not be activated, with what became of it."""
-    if isinstance(error, Conflict):
-        charge = ""  # Which release is in charge is what the conflict tells.
+def _keep(error: OneiroError, made: Release, default: int) -> None:
+    """Add to an error what became of the release that could not be activated."""
+    if isinstance(error, DatabaseUnavailable):
+        state = "stored; whether it is active is not known"
+    else:
+        state = "stored and not active"
+    if isinstance(error, Conflict | DatabaseUnavailable):
+        charge = ""  # Which release is in charge is what the conflict tells, and what nobody can be asked.
     else:
         charge = f"Release {default} stays in charge. " if default else "The interpreter is not active. "
+    told = error.detail
     at = f"{made.interpreter_id}/releases/{made.number}/activate"
-    return type(error)(
-        f"Release {made.number} of {made.interpreter_id} is stored and not active. {charge}{error.detail} "
-        f"To activate it: POST /v1/admin/interpreters/{at}.",
-        code=error.code,
-        retryable=error.retryable,
-        retry_after=error.retry_after,
-        errors=[{"field": "activate", "message": error.detail, "release": made.number}, *(error.errors or ())],
+    error.detail = (
+        f"Release {made.number} of {made.interpreter_id} is {state}. {charge}{told} "
+        f"To activate it: POST /v1/admin/interpreters/{at}."
     )
+    error.errors = [{"field": "activate", "message": told, "release": made.number}, *(error.errors or ())]
