@@ -99,3 +99,35 @@ async def test_a_start_notes_that_it_used_a_releases_agent_once_in_a_while(
     hand.forward(minutes=5)
     await one.agents.ensure(release, "en", "gpt-4o")
     assert (await used())[0] == hand.now
+
+
+async def test_a_releases_agent_outlives_a_conversation_that_goes_on(
+    one: Any, release_of: Callable[..., Awaitable[Release]], engine: Any, hand: Any, sweep: Sweep, talk: Any
+) -> None:
+    release = await release_of()
+    made = await one.agents.ensure(release, "en", "gpt-4o")
+    await release_of(name="Maro")
+    await sweep(one)
+    conversation = await talk(uuid4(), release, made.agent_id, status="active")
+    hand.forward(days=3)
+
+    assert await sweep(one) == 0
+    assert await engine.agents() == [made.agent_id]
+    await talk.end(conversation)
+    assert await sweep(one) == 1
+    assert await engine.agents() == []
+
+
+async def test_a_deletion_that_was_given_up_is_no_new_dead_letter_at_every_sweep(
+    one: Any, release_of: Callable[..., Awaitable[Release]], hand: Any, rows: Any
+) -> None:
+    await one.agents.ensure(await release_of(), "en", "gpt-4o")
+    await release_of(name="Maro")
+    await one.agents.sweep()
+    hand.forward(days=1)
+    assert await one.agents.sweep() == 1
+    async with one.db.as_service() as conn:
+        await conn.execute("UPDATE jobs SET state = 'dead', finished_at = now()")
+
+    assert await one.agents.sweep() == 0
+    assert len(await rows("SELECT id FROM jobs")) == 1

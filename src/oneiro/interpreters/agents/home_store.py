@@ -26,7 +26,7 @@ async def elsewhere(conn: Connection) -> bool:
 
 
 async def move(conn: Connection, now: datetime) -> bool:
-    """This place is the installation's from now on; False when it was already."""
+    """Make this place the installation's; False when it was already."""
     done = await conn.execute(
         "UPDATE oneiro.platform_home SET place = oneiro.place(), settled_at = %s WHERE place <> oneiro.place()", (now,)
     )

@@ -106,7 +106,7 @@ class Agents:
                 return 0
             await store.follow(conn, now)
             await store.take_out(conn, now=now, before=now - GRACE, idle=now - IDLE)
-            rows = await store.due(conn, before=now - GRACE, idle=now - IDLE, limit=SWEPT_AT_ONCE)
+            rows = await store.due(conn, RETIRE, before=now - GRACE, idle=now - IDLE, limit=SWEPT_AT_ONCE)
             jobs = [await enqueue(conn, RETIRE, {"row": str(row)}, dedupe_key=f"{RETIRE}/{row}") for row in rows]
         return sum(job is not None for job in jobs)
 

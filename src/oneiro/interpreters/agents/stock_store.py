@@ -20,7 +20,8 @@ async def left_over(conn: Connection, listed: Mapping[str, tuple[UUID, bool]]) -
     """Those of these agents that no row wants, with their interpreter: by agent the row of its tag, whether called.
 
     Wanted are those of rows that are not retired, and those whose row has no agent yet: it may find them by their tag.
-    One that was talked to is left over only when its own row says that it is retired.
+    One that was talked to is left over only when its own row says that it is retired. In random order, so that those
+    that cannot be deleted do not stand before the others for ever.
     """
     result = await conn.execute(
         """
@@ -32,7 +33,7 @@ async def left_over(conn: Connection, listed: Mapping[str, tuple[UUID, bool]]) -
           AND NOT coalesce(made.agent_id IS NULL AND made.state <> 'retired', false)
           AND NOT EXISTS (SELECT FROM conversations AS c
                           WHERE c.agent_id = l.agent_id AND c.status IN ('initializing', 'active'))
-        ORDER BY l.agent_id
+        ORDER BY random()
         """,
         (list(listed), [row for row, _ in listed.values()], [called for _, called in listed.values()]),
     )
@@ -56,7 +57,7 @@ async def unknown_voices(conn: Connection, listed: Mapping[str, str]) -> list[st
     """Those of these voices that nothing speaks with: by voice the beginning of its description's hash.
 
     Known are those of rows, of agents in use and of releases, and those whose description has no voice yet: the next
-    start finds them.
+    start finds them. In random order, for the same reason.
     """
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(
@@ -69,7 +70,7 @@ async def unknown_voices(conn: Connection, listed: Mapping[str, str]) -> list[st
                               WHERE a.voice_id = l.voice_id AND a.state <> 'retired')
               AND NOT EXISTS (SELECT FROM interpreter_releases AS r
                               WHERE r.document -> 'voice' ->> 'voice_id' = l.voice_id)
-            ORDER BY l.voice_id
+            ORDER BY random()
             """,
             (list(listed), list(listed.values())),
         )

@@ -263,11 +263,12 @@ async def take_out(conn: Connection, *, now: datetime, before: datetime, idle: d
     )
 
 
-async def due(conn: Connection, *, before: datetime, idle: datetime, limit: int) -> list[UUID]:
-    """Agents out of use whose conversations are over for certain.
+async def due(conn: Connection, kind: str, *, before: datetime, idle: datetime, limit: int) -> list[UUID]:
+    """Agents out of use that no conversation has.
 
-    Of a release those that left before `before`; of a session, and those without protection, as soon as no conversation
-    has them and no start took them after `idle`, which may not have written its conversation's row yet.
+    Of a release those that left before `before`; of a session, and those without protection, as soon as no start took
+    them after `idle`, which may not have written its conversation's row yet. Left out are those whose deletion was
+    given up as a dead letter, until an operator has it tried again or it is pruned.
     """
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(
@@ -276,13 +277,15 @@ async def due(conn: Connection, *, before: datetime, idle: datetime, limit: int)
             WHERE a.state = 'retiring'
               AND (a.retired_at <= %(before)s
                    OR ((a.scope = 'session' OR a.error_code = 'unprotected')
-                       AND greatest(a.created_at, a.verified_at, a.last_used_at) <= %(idle)s
-                       AND NOT EXISTS (SELECT FROM conversations AS c
-                                       WHERE c.interpreter_id = a.interpreter_id AND c.agent_id = a.agent_id
-                                         AND c.status IN ('initializing', 'active'))))
+                       AND greatest(a.created_at, a.verified_at, a.last_used_at) <= %(idle)s))
+              AND NOT EXISTS (SELECT FROM conversations AS c
+                              WHERE c.interpreter_id = a.interpreter_id AND c.agent_id = a.agent_id
+                                AND c.status IN ('initializing', 'active'))
+              AND NOT EXISTS (SELECT FROM jobs AS j
+                              WHERE j.dedupe_key = %(kind)s || '/' || a.id AND j.state = 'dead')
             ORDER BY a.retired_at LIMIT %(limit)s
             """,
-            {"before": before, "idle": idle, "limit": limit},
+            {"before": before, "idle": idle, "limit": limit, "kind": kind},
         )
         return await cursor.fetchall()
 
