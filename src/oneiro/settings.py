@@ -67,6 +67,9 @@ class Settings(BaseSettings):
         description="OpenAI-compatible endpoint: the engine's replies, summaries, talks while the platform is away.",
     )
     llm_model: str = Field("gpt-4o-mini", description="Model at that endpoint.")
+    llm_provider: str | None = Field(
+        None, description="Who runs that endpoint, as dreamers are told; default: its host."
+    )
     llm_api_key: SecretStr | None = Field(None, description="Key of that endpoint.")
     transport: Literal["relay", "direct"] = Field("relay", description="How a client reaches the platform.")
     allow_direct: bool = Field(default=False, description="Whether a client may ask for `direct` itself.")

@@ -132,7 +132,9 @@ async def test_a_call_that_cannot_reach_the_platform_goes_on_in_writing_with_the
 
     socket = await dial(started["signed_url"])
     assert (await socket.open())["type"] == "conversation_initiation_metadata"
-    assert (await socket.next())["type"] == "oneiro_degraded"
+    notice = await socket.next()
+    assert notice["type"] == "oneiro_degraded"
+    assert "127.0.0.1" in notice["degraded_event"]["words"]
     assert await socket.reply() == started["opening"]
     assert (await socket.say(DREAM)).strip() == SAID
     await socket.socket.close(1000)
@@ -147,6 +149,9 @@ async def test_a_call_that_cannot_reach_the_platform_goes_on_in_writing_with_the
     assert row == {"degraded": True, "elevenlabs_conversation_id": None}
     assert (await dreamer.read(started["conversation_id"]))["degraded"] is True
     assert "degraded" in await kinds(look, started["conversation_id"])
+    told = await look("SELECT event_data FROM system_events WHERE event_type = 'disclosure.given' ORDER BY seq")
+    assert [row["event_data"]["disclosure"] for row in told] == ["start-model-en-1", "degraded-en-1"]
+    assert "127.0.0.1" in started["disclosure"]["text"]
 
 
 async def test_a_spoken_call_is_read_instead_of_heard(

@@ -2,8 +2,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from oneiro.safety.disclosure import disclosure, due, reminder
+from oneiro.safety.disclosure import disclosure, due, provider, reminder, standing_in
 from oneiro.safety.protocol import CRISIS_PROTOCOL
+from oneiro.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -18,15 +19,36 @@ def test_a_conversation_opens_with_the_truth(language: str, words: str) -> None:
 
 def test_ids_tell_language_kind_and_version_apart() -> None:
     texts = [
-        *(disclosure("Carl", code, simulated=demo) for code in ("en", "de") for demo in (True, False)),
+        *(
+            disclosure("Carl", code, simulated=demo, provider=provider)
+            for code in ("en", "de")
+            for demo in (True, False)
+            for provider in ("", "Acme")
+        ),
+        *(standing_in("Carl", code, "Acme") for code in ("en", "de")),
         *(reminder("Carl", code) for code in ("en", "de")),
     ]
-    assert len({told.id for told in texts}) == len({told.text for told in texts}) == 6
+    assert len({told.id for told in texts}) == len({told.text for told in texts}) == 12
 
 
 def test_a_demo_does_not_claim_a_speech_provider() -> None:
     assert "without a speech provider" in disclosure("Carl", "en", simulated=True).text
     assert "ElevenLabs" in disclosure("Carl", "en", simulated=False).text
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_who_runs_the_language_model_is_named_where_there_is_one(language: str, simulated: bool) -> None:  # noqa: FBT001  # A case.
+    assert "Acme Models" in disclosure("Carl", language, simulated, "Acme Models").text
+    assert "Acme Models" in standing_in("Carl", language, "Acme Models").text
+
+
+def test_the_provider_is_the_one_that_is_set_else_the_host_of_the_address() -> None:
+    none = Settings(llm_base_url=None)
+    by_host = Settings(llm_base_url="https://models.example.org/v1")
+    assert provider(none) == ""
+    assert provider(by_host) == "models.example.org"
+    assert provider(by_host.model_copy(update={"llm_provider": "Acme Models"})) == "Acme Models"
 
 
 def test_the_reminder_is_due_after_three_hours() -> None:

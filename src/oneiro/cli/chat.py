@@ -156,7 +156,7 @@ class Chat:
                 event = frame["safety_event"]
                 yield Line("safety", tier=event["tier"], card=event["card"])
             elif frame.get("type") == "oneiro_degraded":
-                yield Line("degraded", "the voice platform is away: another language model speaks for the interpreter")
+                yield Line("degraded", frame["degraded_event"]["words"])
             elif frame.get("type") == "error":
                 yield Line("error", str(frame["error_event"].get("message") or "the platform reports a fault"))
 

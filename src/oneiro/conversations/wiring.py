@@ -13,7 +13,7 @@ from oneiro.database.pool import Database
 from oneiro.interpreters.models import Release
 from oneiro.safety.cards import card
 from oneiro.safety.crisis import Tier, coverage
-from oneiro.safety.disclosure import Disclosure, disclosure
+from oneiro.safety.disclosure import Disclosure, disclosure, provider
 from oneiro.settings import Settings
 
 
@@ -47,7 +47,7 @@ class Wiring:
 
     def disclosed(self, release: Release, language: str) -> Disclosure:
         """What a dreamer is told before she speaks."""
-        return disclosure(release.document.name, language, simulated=self.simulated)
+        return disclosure(release.document.name, language, self.simulated, provider(self.settings))
 
     def started(self, known: Known, address: Address, values: dict[str, str], told: Disclosure) -> Started:
         """The answer that holds the address."""

@@ -196,9 +196,9 @@ def safety(card: Card, words: str | None) -> str:
     return dump({"type": "oneiro_safety", "safety_event": event})
 
 
-def degraded() -> str:
-    """The platform is away: somebody else speaks for the interpreter, in writing, for the client."""
-    return dump({"type": "oneiro_degraded", "degraded_event": {"text_only": True}})
+def degraded(words: str) -> str:
+    """The platform is away: `words` say who speaks for the interpreter, in writing, and gets what is written."""
+    return dump({"type": "oneiro_degraded", "degraded_event": {"text_only": True, "words": words}})
 
 
 def ending(reason: str, seconds: float, words: str) -> str:

@@ -233,7 +233,7 @@ class Relay:
                 await client.send(metadata)
                 if admission.degraded:
                     self.watch.frames["down", "oneiro_degraded"] += 1
-                    await client.send(frames.degraded())
+                    await client.send(frames.degraded(self._relayed.notice(admission).text))
             except Gone as gone:
                 ending = Ending(None, gone.code, "", by_client=True)
             else:

@@ -25,6 +25,7 @@ from oneiro.errors import SecurityError
 from oneiro.events.models import EventType
 from oneiro.interpreters import store as interpreters
 from oneiro.safety.crisis import Tier
+from oneiro.safety.disclosure import Disclosure, provider, standing_in
 from oneiro.settings import Settings
 from oneiro.tracing import traced
 
@@ -139,9 +140,16 @@ class Relayed:
             await transitions.connect(conn, conversation_id, session, known_as, now)
             await became(conn, conversation_id, admission.user_id, session, degraded=admission.degraded)
             await slots.lease(conn, conversation_id, self._owner, now + LEASE)
+            if admission.degraded:
+                told: dict[str, object] = {"disclosure": self.notice(admission).id}
+                await record(conn, conversation_id, admission.user_id, "disclosure.given", told)
             data = {"session": session, "elevenlabs_conversation_id": known_as}
             await record(conn, conversation_id, admission.user_id, "conversation.connected", data)
         return True
+
+    def notice(self, admission: Admission) -> Disclosure:
+        """What a dreamer is told when somebody else than the platform gets her words."""
+        return standing_in(admission.release.document.name, admission.language, provider(self._settings))
 
     async def write(self, admission: Admission, entries: list[Entry]) -> None:
         """Write lines, what remained of interrupted ones, and faults; what was said before an end is kept after it.
