@@ -1,7 +1,7 @@
 """`DELETE /v1/conversations/{id}`: what was measured in it goes too, and what the platform has of it."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,6 +9,11 @@ import httpx
 import psycopg
 import pytest
 from tests.privacy.conftest import House, Open, at_the_platform, due, erase, live, say
+
+from oneiro.errors import OneiroError
+from oneiro.platform.port import HeldConversation, HeldEntry, HeldPage
+from oneiro.privacy.erasure.models import Unnamed
+from oneiro.privacy.erasure.service import Erasure
 
 MARK = "marzipan"
 DIRECT = {"interpreter_id": "carl", "text_only": True, "transport": "direct"}
@@ -62,6 +67,36 @@ async def test_a_deleted_conversation_whose_id_nobody_told_us_is_looked_for_at_t
     assert [job["kind"] for job in await house.rows(JOBS)] == ["privacy.search_conversation"] * 2
     await due(house)
     assert mark not in await at_the_platform(house)
+
+
+class Endless:
+    """A platform on which conversations began without an end."""
+
+    def __init__(self, began: datetime) -> None:
+        self.pages, self._began = 0, began
+
+    async def list_conversations(self, started_after: datetime, cursor: str | None = None) -> HeldPage:
+        """One more page."""
+        self.pages += 1
+        return HeldPage((HeldEntry(f"conv_{self.pages}", "another agent", self._began),), f"after {self.pages}")
+
+    async def conversation(self, conversation_id: str) -> HeldConversation:
+        """Nobody asks."""
+        raise NotImplementedError
+
+    async def delete_conversation(self, conversation_id: str) -> None:
+        """Nobody asks."""
+        raise NotImplementedError
+
+
+async def test_a_search_that_does_not_come_to_its_end_says_so(house: House) -> None:
+    now, state = house.app.state.clock(), house.app.state
+    platform = Endless(now)
+    erasure = Erasure(state.database, state.conversations, platform, settings=state.settings, clock=state.clock)
+    with pytest.raises(OneiroError) as raised:
+        await erasure.search(Unnamed(uuid4(), "an agent", now, now))
+    assert raised.value.code == "search_unfinished"
+    assert platform.pages == 50
 
 
 async def test_a_deleted_conversation_whose_id_only_the_platform_told_us_is_forgotten_there(house: House) -> None:

@@ -40,15 +40,28 @@ async def test_the_list_comes_in_pages(house: House) -> None:
 
 
 async def test_operators_decide_whom_she_may_talk_to(house: House) -> None:
-    user_id = uuid4()
-    ada, operator = await house.client(user_id), await house.client(operator=True)
+    user_id, operator_id = uuid4(), uuid4()
+    ada, operator = await house.client(user_id), await house.client(operator_id, operator=True)
     await ada.get("/me")
     path = f"/admin/dreamers/{user_id}"
     changed = await operator.patch(path, json={"allowed_interpreters": ["lakshmi"]})
     assert changed.json()["allowed_interpreters"] == ["lakshmi"]
     refused = await ada.post("/conversations", json={"interpreter_id": "carl", "text_only": True})
     assert (refused.status_code, refused.json()["code"]) == (403, "interpreter_not_allowed")
-    assert (await operator.patch(path, json={"allowed_interpreters": None})).json()["allowed_interpreters"] is None
+    for _ in range(2):  # A repeat changes nothing; it shows her again.
+        assert (await operator.patch(path, json={"allowed_interpreters": None})).json()["allowed_interpreters"] is None
+    noted = await house.rows(
+        "SELECT * FROM system_events WHERE event_type IN ('dreamer.permitted', 'operator.viewed') ORDER BY seq"
+    )
+    by, viewed = {"by": str(operator_id)}, ("operator.viewed", {"what": "dreamer", "by": str(operator_id)})
+    assert [(event["event_type"], event["event_data"]) for event in noted] == [
+        ("dreamer.permitted", {"allowed": ["lakshmi"]} | by),
+        viewed,
+        ("dreamer.permitted", {"allowed": None} | by),
+        viewed,
+        viewed,
+    ]
+    assert {event["user_id"] for event in noted} == {user_id}
 
 
 async def test_what_makes_no_sense_is_refused(house: House) -> None:

@@ -46,6 +46,7 @@ EventType = Literal[
     "safety.acknowledged",
     "disclosure.given",
     "operator.viewed",
+    "dreamer.permitted",
     "dreamer.exported",
     "dreamer.erased",
     "webhook.received",

@@ -13,7 +13,7 @@ from oneiro.auth import Identity
 from oneiro.conversations.models import EndRequest
 from oneiro.conversations.service import Conversations
 from oneiro.database.pool import Connection, Database, DatabaseUnavailable
-from oneiro.errors import Conflict, NotFound
+from oneiro.errors import Conflict, NotFound, OneiroError
 from oneiro.events import outbox
 from oneiro.events.models import Event
 from oneiro.jobs.queue import enqueue
@@ -121,7 +121,10 @@ class Erasure:
         await self._platform.delete_conversation(platform_id)
 
     async def search(self, wanted: Unnamed) -> int:
-        """Look for a session on the platform and have it forgotten; returns how many that were."""
+        """Look for a session on the platform and have it forgotten; returns how many that were.
+
+        Raises `OneiroError` (`search_unfinished`) where more began there meanwhile than is read through at a time.
+        """
         found = 0
         cursor: str | None = None
         for _ in range(_MOST_PAGES):
@@ -134,8 +137,8 @@ class Erasure:
                     found += 1
             cursor = page.next_cursor
             if cursor is None:
-                break
-        return found
+                return found
+        raise OneiroError("More conversations began meanwhile than one search reads through.", code="search_unfinished")
 
     async def _is(self, platform_id: str, conversation_id: UUID) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""Lets operators look at dreamers, and notes each look in the transaction in which it happens."""
+"""Lets operators look at dreamers and permit them interpreters, and notes each in the transaction that does it."""
 
 from uuid import UUID
 
@@ -31,10 +31,13 @@ class DreamersForOperators:
     async def read(self, caller: Identity, user_id: UUID) -> DreamerDetail:
         """One dreamer; raises `NotFound`."""
         async with self._db.as_service() as conn:
-            return await _seen(conn, caller, user_id, "dreamer")
+            return await _seen(conn, caller, user_id)
 
     async def permit(self, caller: Identity, user_id: UUID, change: DreamerPermissions) -> DreamerDetail:
-        """Say whom she may talk to; raises `ValidationError` for an interpreter that does not exist."""
+        """Say whom she may talk to; a repeat changes nothing, and the answer is a look at her.
+
+        Raises `ValidationError` for an interpreter that does not exist, and `NotFound`.
+        """
         async with self._db.as_service() as conn:
             allowed = change.allowed_interpreters
             if lacking := await store.unknown(conn, allowed or []):
@@ -42,13 +45,14 @@ class DreamersForOperators:
                     "There are no such interpreters.",
                     errors=[{"field": "allowed_interpreters", "message": f"{len(lacking)} of these do not exist"}],
                 )
-            await store.permit(conn, user_id, allowed)
-            return await _seen(conn, caller, user_id, "permissions")
+            if await store.permit(conn, user_id, allowed):
+                await record(conn, "dreamer.permitted", user_id, {"allowed": allowed, "by": caller.actor})
+            return await _seen(conn, caller, user_id)
 
 
-async def _seen(conn: Connection, caller: Identity, user_id: UUID, what: str) -> DreamerDetail:
+async def _seen(conn: Connection, caller: Identity, user_id: UUID) -> DreamerDetail:
     found = await store.find(conn, user_id)
     if found is None:
         raise NotFound("There is no such dreamer.", code="dreamer_not_found")
-    await record(conn, "operator.viewed", user_id, {"what": what, "by": caller.actor})
+    await record(conn, "operator.viewed", user_id, {"what": "dreamer", "by": caller.actor})
     return found

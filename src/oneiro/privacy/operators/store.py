@@ -69,8 +69,12 @@ async def unknown(conn: Connection, interpreters: list[str]) -> list[str]:
 
 
 async def permit(conn: Connection, user_id: UUID, interpreters: list[str] | None) -> bool:
-    """Set whom she may talk to; false when there is no such dreamer."""
+    """Set whom she may talk to; false when that stood there already, or there is no such dreamer."""
     result = await conn.execute(
-        "UPDATE profiles SET allowed_interpreters = %s WHERE user_id = %s", (interpreters, user_id)
+        """
+        UPDATE profiles SET allowed_interpreters = %(allowed)s
+        WHERE user_id = %(id)s AND allowed_interpreters IS DISTINCT FROM %(allowed)s::text[]
+        """,
+        {"allowed": interpreters, "id": user_id},
     )
     return result.rowcount == 1
