@@ -53,6 +53,10 @@ async def test_an_export_holds_everything_of_hers_and_nothing_of_another_dreamer
     assert [flag.tier for flag in found.safety] == ["active_danger"]
     assert {"conversation.started", "conversation.ended", "safety.escalated"} <= {event.type for event in found.events}
     assert [each.conversation_id for each in found.analytics] == [conversation.id]
+    assert {each.type for each in found.measures} >= {"completion_rate", "user_satisfaction"}
+    assert {each.conversation_id for each in found.measures} == {conversation.id}
+    [started] = [event for event in found.events if event.type == "conversation.requested"]
+    assert started.data["interpreter_id"] == "carl"
 
 
 async def test_an_export_is_a_file_that_nobody_keeps(house: House) -> None:

@@ -55,11 +55,22 @@ class ExportedConversation(Section):
     transport: str | None
     text_only: bool
     language: str
+    model: str | None
+    priority: str
+    release_id: UUID | None = Field(
+        description="Which release of the interpreter led it; null: one of an application's."
+    )
+    arm_id: UUID | None = Field(description="Which arm of an experiment, if any.")
+    agent_id: str | None = Field(description="The agent at the voice platform.")
+    prompt_sha256: str | None = Field(description="A hash of the interpreter's prompt.")
+    variable_names: list[str] = Field(description="Names of the values that the interpreter was given.")
     created_at: datetime
     started_at: datetime | None
     paused_at: datetime | None
+    last_activity_at: datetime
     ended_at: datetime | None
     end_reason: str | None
+    error_code: str | None
     summary: str | None
     rating: int | None
     rating_comment: str | None
@@ -76,6 +87,7 @@ class ExportedSession(Section):
     conversation_id: UUID
     session: int
     elevenlabs_conversation_id: str | None
+    agent_id: str | None
     session_status: str | None
     session_start_time: datetime | None
     connected_at: datetime | None
@@ -114,8 +126,21 @@ class ExportedAnalytics(Section):
     sentiment_analysis: Any
     response_time_ms: Any
     snapshot: Any
+    counts: dict[str, Any] = Field(description="What of it is added up in sums over many conversations.")
+    counts_of_words: dict[str, Any] = Field(description="The same of what was read from her words.")
     created_at: datetime | None
     updated_at: datetime
+
+
+class ExportedMeasure(Section):
+    """What was measured of an agent in a conversation."""
+
+    conversation_id: UUID
+    agent_id: str | None
+    type: str
+    value: float | None
+    metadata: Any
+    time: datetime | None
 
 
 class ExportedExperiment(Section):
@@ -140,10 +165,11 @@ class ExportedFlag(Section):
 
 
 class ExportedEvent(Section):
-    """That something happened, and when."""
+    """That something happened, and when; an operator's look says of what and by whom."""
 
     type: str
     conversation_id: UUID | None
+    data: dict[str, Any] = Field(description="Ids, counts and codes; never what was said.")
     time: datetime
 
 
@@ -159,6 +185,7 @@ class Export(Section):
     sessions: list[ExportedSession]
     messages: list[ExportedMessage]
     analytics: list[ExportedAnalytics]
+    measures: list[ExportedMeasure]
     experiments: list[ExportedExperiment]
     safety: list[ExportedFlag]
     events: list[ExportedEvent]

@@ -29,15 +29,17 @@ HERS: Final[Mapping[str, SQL]] = {
     ),
     "conversations": SQL(
         """
-        SELECT id, interpreter_id, dream_id, status, transport, text_only, language, created_at, started_at, paused_at,
-               ended_at, end_reason, summary, rating, rating_comment, connection_count, message_count, degraded,
+        SELECT id, interpreter_id, dream_id, status, transport, text_only, language, model, priority, release_id,
+               arm_id, agent_id, prompt_sha256, variable_names, created_at, started_at, paused_at, last_activity_at,
+               ended_at, end_reason, error_code, summary, rating, rating_comment, connection_count, message_count, degraded,
                safety_tier, metadata
         FROM conversations WHERE user_id = %(user_id)s ORDER BY created_at, id
         """
     ),
     "sessions": SQL(
         """
-        SELECT s.conversation_id, s.session, s.elevenlabs_conversation_id, s.session_status, s.session_start_time,
+        SELECT s.conversation_id, s.session, s.elevenlabs_conversation_id, s.agent_id, s.session_status,
+               s.session_start_time,
                s.connected_at, s.session_end_time, s.connection_count, s.close_code, s.degraded, s.session_metadata,
                s.error_log
         FROM conversation_sessions AS s
@@ -56,8 +58,8 @@ HERS: Final[Mapping[str, SQL]] = {
     "analytics": SQL(
         """
         SELECT conversation_id, session_duration_seconds, message_count, user_satisfaction_score, engagement_score,
-               completion_reason, topics_discussed, sentiment_analysis, response_time_ms, snapshot, created_at,
-               updated_at
+               completion_reason, topics_discussed, sentiment_analysis, response_time_ms, snapshot, counts,
+               counts_of_words, created_at, updated_at
         FROM conversation_analytics WHERE user_id = %(user_id)s ORDER BY created_at, id
         """
     ),
@@ -65,6 +67,14 @@ HERS: Final[Mapping[str, SQL]] = {
 
 # Read as the service, since these tables are closed to dreamers: every grant is an open API where Supabase serves them.
 OF_HER: Final[Mapping[str, SQL]] = {
+    "measures": SQL(
+        """
+        SELECT m.conversation_id, m.agent_id, m.metric_type AS type, m.metric_value AS value, m.metadata,
+               m.recorded_at AS time
+        FROM agent_metrics AS m JOIN conversations AS c ON c.id = m.conversation_id AND c.user_id = %(user_id)s
+        ORDER BY c.created_at, c.id, m.recorded_at, m.id
+        """
+    ),
     "experiments": SQL(
         """
         SELECT e.id AS experiment_id, e.interpreter_id, e.name AS experiment, r.name AS arm, a.assigned_at
@@ -83,7 +93,7 @@ OF_HER: Final[Mapping[str, SQL]] = {
     ),
     "events": SQL(
         """
-        SELECT event_type AS type, conversation_id, created_at AS time
+        SELECT event_type AS type, conversation_id, event_data AS data, created_at AS time
         FROM system_events WHERE user_id = %(user_id)s ORDER BY seq
         """
     ),
