@@ -10,16 +10,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 import yaml
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from oneiro.app import Surroundings, create_app
 from oneiro.auth import issue_token
+from oneiro.cli.interpreters import applied
 from oneiro.cli.listen import bind, listening
+from oneiro.cli.operator_api import OperatorApi, Refused
 from oneiro.database.pool import Database
 from oneiro.engine.app import running
 from oneiro.engine.settings import EngineSettings
+from oneiro.interpreters import documents
 from oneiro.interpreters.seed import load_seeds
 from oneiro.settings import Settings
 
@@ -179,6 +184,62 @@ async def test_a_preview_shows_first_and_last_words_and_the_system_prompt(do: Do
     assert "You are Sigmund, an artificial voice" in shown
     assert "user_name_safe: José" in shown
     assert "── opening · " in shown
+
+
+def test_a_dream_that_is_not_utf_8_is_told_in_one_line(oneiro: Run, file: Path, tmp_path: Path) -> None:
+    dream = tmp_path / "dream.txt"
+    dream.write_bytes("I fell into a café".encode("latin-1"))
+    run = oneiro("interpreters", "preview", str(file), "--dream", str(dream))
+    assert (run.returncode, run.stdout, run.stderr) == (1, "", f"{dream}: this is not UTF-8\n")
+
+
+async def test_a_document_of_a_newer_oneiro_is_told_when_it_is_exported(oneiro: Run, file: Path) -> None:
+    newer = FastAPI()
+    newer.get("/v1/admin/interpreters/sigmund")(lambda: {"document": yaml.safe_load(SIGMUND) | {"whisper": True}})
+    sock = bind("127.0.0.1", 0, what="a newer Oneiro")
+    async with listening(newer, sock) as api:
+        run = await asyncio.to_thread(
+            oneiro, "interpreters", "export", "sigmund", "--url", api.url, "--token", "t", "-o", str(file)
+        )
+    sock.close()
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (1, "", 1)
+    assert "does not know" in run.stderr
+    assert "whisper" in run.stderr
+    assert file.read_text(encoding="utf-8") == SIGMUND
+
+
+async def test_what_a_colleague_published_meanwhile_is_not_undone(api_url: str, file: Path) -> None:
+    """Somebody makes another release the default after this command looked and before it acts."""
+    document = documents.parse(file.read_bytes())
+    headers = {"Authorization": f"Bearer {token()}"}
+    async with httpx.AsyncClient(base_url=api_url, headers=headers) as colleague:
+        await colleague.post("/v1/admin/interpreters", json={"document": document.data()})
+        path = "/v1/admin/interpreters/sigmund/releases"
+        for name in ("Siggi", "Schlomo"):
+            await colleague.post(path, json={"changes": {"name": name}, "activate": name == "Siggi"})
+
+        async def overtakes(request: httpx.Request) -> None:
+            if request.url.path.endswith("/activate"):
+                await colleague.post(f"{path}/3/activate")
+
+        hooks = {"request": [overtakes]}
+        async with httpx.AsyncClient(base_url=api_url, headers=headers, event_hooks=hooks) as client:
+            with pytest.raises(Refused) as refused:
+                await applied(OperatorApi(client), document, "", activate=True, dry_run=False)
+
+        assert refused.value.code == "stale_release"
+        assert (await colleague.get("/v1/admin/interpreters/sigmund")).json()["release"] == 3
+
+
+def test_a_comparison_that_cannot_be_made_does_not_look_like_a_difference(oneiro: Run, file: Path) -> None:
+    away = oneiro("interpreters", "diff", str(file), "--url", "http://127.0.0.1:9", "--token", "t")
+    assert (away.returncode, away.stderr.count("\n")) == (2, 1)
+    file.write_text("id: [", encoding="utf-8")
+    assert oneiro("interpreters", "diff", str(file)).returncode == 2
+
+
+async def test_a_comparison_that_is_not_allowed_does_not_look_like_a_difference(do: Do, file: Path) -> None:
+    assert (await do("diff", str(file), ONEIRO_TOKEN=token(operator=False))).returncode == 2
 
 
 async def test_one_bad_file_among_good_ones_changes_nothing(do: Do, file: Path, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from oneiro.cli import differences
+from oneiro.cli.given import complain, fault_line, read_documents, read_dream
 from oneiro.cli.operator_api import TOKEN_VARIABLE, OperatorApi, Refused, operator_api
-from oneiro.errors import ValidationError
+from oneiro.errors import SetupError, ValidationError
 from oneiro.interpreters import documents, files
 from oneiro.interpreters.models import INTERPRETER_ID, InterpreterDocument
 from oneiro.logs import configure_logs
@@ -101,14 +102,19 @@ def export(
 
     async def work(api: OperatorApi) -> bool:
         at = f"/interpreters/{interpreter}" + (f"/releases/{release}" if release else "")
-        text = files.write(documents.from_data((await api.call("GET", at))["document"]), SCHEMA)
+        data = (await api.call("GET", at))["document"]
+        try:
+            text = files.write(documents.from_data(data), SCHEMA)
+        except ValidationError as error:
+            complain(f"{interpreter} has what this version of Oneiro does not know: {error.detail}")
+            return False
         if output is None:
             sys.stdout.write(text)
         else:
             try:
                 output.write_text(text, encoding="utf-8")
             except OSError as error:
-                _complain(f"{output}: {error.strerror}")
+                complain(f"{output}: {error.strerror}")
                 return False
         return True
 
@@ -117,13 +123,13 @@ def export(
 
 @app.command()
 def diff(paths: Files, url: Url = None, token: Token = None, data_dir: DataDir = None) -> None:
-    """Show what applying files would change; exit code 1 when something would."""
-    wanted = _read(paths)
+    """Show what applying files would change; exit code 1 when something would, 2 when that cannot be told."""
+    wanted = read_documents(paths, failed=2)
 
     async def work(api: OperatorApi) -> bool:
         return not any([await _differs(api, path, document) for path, document in wanted])
 
-    _run(work, url, token, data_dir)
+    _run(work, url, token, data_dir, failed=2)
 
 
 @app.command()
@@ -140,13 +146,13 @@ def apply(
 
     All files are checked before anything is done. Applying the same files again changes nothing.
     """
-    wanted = _read(paths)
+    wanted = read_documents(paths)
 
     async def work(api: OperatorApi) -> bool:
         for path, document in wanted:
             if dry_run:
                 await _differs(api, path, document)
-            done = await _applied(api, document, note, activate=activate, dry_run=dry_run)
+            done = await applied(api, document, note, activate=activate, dry_run=dry_run)
             typer.echo(f"{document.id}: {done}")
         return True
 
@@ -166,8 +172,8 @@ def preview(
 ) -> None:
     """Show the system prompt, first and last words, variables and lengths, without publishing anything."""
     context: dict[str, Any] = {"user_name": name, "dream_title": title, "last_time": last_time}
-    context["dream"] = dream.read_text(encoding="utf-8") if dream else None
-    document = _read([Path(what)])[0][1] if Path(what).is_file() else None
+    context["dream"] = read_dream(dream) if dream else None
+    document = read_documents([Path(what)])[0][1] if Path(what).is_file() else None
 
     async def work(api: OperatorApi) -> bool:
         body = {"context": context} | ({"document": document.data()} if document else {})
@@ -216,12 +222,12 @@ def rollback(
         known = await api.call("GET", f"/interpreters/{interpreter}")
         number = to or known["previous"]
         if number is None:
-            _complain(f"{interpreter}: no other release was in charge before; name one with --to")
+            complain(f"{interpreter}: no other release was in charge before; name one with --to")
             return False
         if number == known["release"]:
             typer.echo(f"{interpreter}: release {number} is active already")
             return True
-        await api.call("POST", f"/interpreters/{interpreter}/releases/{number}/activate")
+        await api.call("POST", f"/interpreters/{interpreter}/releases/{number}/activate", _seen(known))
         before = f" instead of release {known['release']}" if known["release"] else " again"
         typer.echo(f"{interpreter}: release {number} is active{before}")
         return True
@@ -244,9 +250,14 @@ def retire(interpreter: Id, url: Url = None, token: Token = None, data_dir: Data
 
 
 def _run(
-    work: Callable[[OperatorApi], Awaitable[bool]], url: str | None, token: str | None, data_dir: Path | None
+    work: Callable[[OperatorApi], Awaitable[bool]],
+    url: str | None,
+    token: str | None,
+    data_dir: Path | None,
+    *,
+    failed: int = 1,
 ) -> None:
-    """Do the work; exit code 1 when it says so or the API refuses."""
+    """Do the work; exit code 1 when it says so, `failed` when the API refuses or is not there."""
     configure_logs("console", level=logging.ERROR)
 
     async def run() -> bool:
@@ -256,37 +267,15 @@ def _run(
     try:
         well = asyncio.run(run())
     except Refused as error:
-        _complain(str(error))
+        complain(str(error))
         for found in error.errors:
-            _complain(f"  {_fault(found)}")
-        raise typer.Exit(1) from None
+            complain(f"  {fault_line(found)}")
+        raise typer.Exit(failed) from None
+    except SetupError as error:
+        complain(f"oneiro: {error}")
+        raise typer.Exit(failed) from None
     if not well:
         raise typer.Exit(1)
-
-
-def _read(paths: list[Path]) -> list[tuple[Path, InterpreterDocument]]:
-    """The documents of all files; every fault of every file is told, and then nothing is done."""
-    read: list[tuple[Path, InterpreterDocument]] = []
-    for path in paths:
-        try:
-            read.append((path, files.read(path.read_bytes())))
-        except ValidationError as error:
-            for found in error.errors or [{"field": "", "message": error.detail}]:
-                _complain(f"{path}:{found.get('line', 1)}: {_fault(found)}")
-        except OSError as error:
-            _complain(f"{path}: {error.strerror}")
-    ids = [document.id for _, document in read]
-    for one in sorted({one for one in ids if ids.count(one) > 1}):
-        _complain(f"two files are about {one}")
-    if len(set(ids)) < len(paths):
-        raise typer.Exit(1)
-    return read
-
-
-def _fault(found: dict[str, Any]) -> str:
-    named = found.get("field") or ""
-    prompt = f" ({found['prompt']}, line {found.get('template_line', found['line'])})" if "prompt" in found else ""
-    return f"{named}{prompt}: {found['message']}" if named and "message" in found else str(found.get("message", named))
 
 
 async def _differs(api: OperatorApi, path: Path, document: InterpreterDocument) -> bool:
@@ -308,7 +297,7 @@ def _present(known: dict[str, Any] | None) -> str:
     return f"release {known['release']}" if known["release"] else f"release {known['newest']}, which is not active"
 
 
-async def _applied(api: OperatorApi, document: InterpreterDocument, note: str, *, activate: bool, dry_run: bool) -> str:
+async def applied(api: OperatorApi, document: InterpreterDocument, note: str, *, activate: bool, dry_run: bool) -> str:
     """Do what is to be done for a document; what that was."""
     known = await _known(api, document.id)
     body: dict[str, Any] = {"document": document.data(), "note": note, "activate": activate}
@@ -321,20 +310,24 @@ async def _applied(api: OperatorApi, document: InterpreterDocument, note: str, *
         return f"unchanged (release {known['release']})"
     number = await _number_of(api, document)
     if number is not None:
-        return await _again(api, document.id, number, activate=activate, dry_run=dry_run)
+        return await _again(api, known, number, activate=activate, dry_run=dry_run)
     if dry_run:
         return f"would become release {known['newest'] + 1}"
-    based_on = {"based_on": known["release"]} if known["release"] else {}
-    return _state(await api.call("POST", f"/interpreters/{document.id}/releases", body | based_on))
+    return _state(await api.call("POST", f"/interpreters/{document.id}/releases", body | _seen(known)))
 
 
-async def _again(api: OperatorApi, interpreter: str, number: int, *, activate: bool, dry_run: bool) -> str:
+async def _again(api: OperatorApi, known: dict[str, Any], number: int, *, activate: bool, dry_run: bool) -> str:
     if not activate:
         return f"unchanged (stored as release {number})"
     if dry_run:
         return f"release {number} would be active again"
-    await api.call("POST", f"/interpreters/{interpreter}/releases/{number}/activate")
+    await api.call("POST", f"/interpreters/{known['id']}/releases/{number}/activate", _seen(known))
     return f"release {number} is active again"
+
+
+def _seen(known: dict[str, Any]) -> dict[str, Any]:
+    """What a request says of the default it replaces, so that no colleague's is undone unseen."""
+    return {"based_on": known["release"]} if known["release"] else {}
 
 
 async def _known(api: OperatorApi, interpreter: str) -> dict[str, Any] | None:
@@ -371,7 +364,3 @@ def _row(table: Table, *values: Any) -> None:
 
 def _print(table: Table) -> None:
     Console(highlight=False, markup=False).print(table)
-
-
-def _complain(text: str) -> None:
-    typer.echo(text, err=True)
