@@ -74,18 +74,19 @@ class CircuitBreaker:
         self._changes = 0
         self._probing = False
 
-    async def call(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
+    async def call(self, attempt: Callable[[], Awaitable[Result]], *, within: float | None = None) -> Result:
         """Run `attempt` and count how it ended.
 
-        Raises `CircuitBreakerOpenError` with `retry_after` when it was not tried, `PlatformUnavailable` when it took
-        longer than `call_timeout`, and whatever `attempt` raises.
+        within: seconds, in place of `call_timeout`. Raises `CircuitBreakerOpenError` with `retry_after` when it was
+        not tried, `PlatformUnavailable` when it took longer than that, and whatever `attempt` raises.
         """
         probe = self.state != "closed"
         if probe:
             self._take_probe()
         # A call that began before the last change of state tells nothing about the present one.
         began = self._changes
-        limit = asyncio.timeout(self._call_timeout)
+        seconds = self._call_timeout if within is None else within
+        limit = asyncio.timeout(seconds)
         try:
             async with limit:
                 result = await attempt()
@@ -95,7 +96,7 @@ class CircuitBreaker:
                 self._failed()
             if not late:
                 raise
-            raise PlatformUnavailable(f"{self.name} did not answer within {self._call_timeout:g} seconds.") from None
+            raise PlatformUnavailable(f"{self.name} did not answer within {seconds:g} seconds.") from None
         else:
             if began == self._changes:
                 self._succeeded()

@@ -13,9 +13,10 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from oneiro.breaker import CircuitBreaker
 from oneiro.conversations.wrapup.llm import Unsummarised, summarise_by_llm
 from oneiro.settings import Settings
 
@@ -52,6 +53,20 @@ class Endpoint:
             await serving
 
 
+class Dripping(Endpoint):
+    """Sends a space now and then, and never comes to an end by itself."""
+
+    async def take(self, request: Request) -> Response:
+        await super().take(request)
+
+        async def drip() -> AsyncIterator[bytes]:
+            while not await request.is_disconnected():
+                yield b" "
+                await asyncio.sleep(0.02)
+
+        return StreamingResponse(drip())
+
+
 def said(content: str) -> dict[str, Any]:
     return {"choices": [{"message": {"content": content}}]}
 
@@ -67,10 +82,20 @@ async def ended(client: httpx.AsyncClient, *lines: str, **end: str) -> UUID:
     return UUID(conversation_id)
 
 
-async def summarise(app: FastAPI, settings: Settings, endpoint: Endpoint, conversation_id: UUID) -> bool:
+async def summarise(
+    app: FastAPI,
+    settings: Settings,
+    endpoint: Endpoint,
+    conversation_id: UUID,
+    *,
+    breaker: CircuitBreaker | None = None,
+    within: float = 60.0,
+) -> bool:
     async with endpoint.running() as url, httpx.AsyncClient() as client:
         configured = settings.model_copy(update={"llm_base_url": url, "llm_api_key": SecretStr("a key")})
-        return await summarise_by_llm(app.state.database, client, configured, conversation_id)
+        breaker = breaker or CircuitBreaker("llm")
+        args = (app.state.database, client, configured, conversation_id)
+        return await summarise_by_llm(*args, breaker=breaker, within=within)
 
 
 async def test_the_models_summary_replaces_ours_once(
@@ -141,4 +166,39 @@ async def test_without_an_endpoint_there_is_nothing_to_do(
     conversation_id = await ended(dreamer, DREAM)
 
     async with httpx.AsyncClient() as client:
-        assert not await summarise_by_llm(app.state.database, client, settings, conversation_id)
+        breaker = CircuitBreaker("llm")
+        assert not await summarise_by_llm(app.state.database, client, settings, conversation_id, breaker=breaker)
+
+
+async def test_lines_that_the_crisis_gate_flagged_are_not_sent(
+    app: FastAPI, settings: Settings, dreamer: httpx.AsyncClient
+) -> None:
+    conversation_id = await ended(dreamer, DREAM, "I want to kill myself tonight.", "The heron came back.")
+    endpoint = Endpoint(said(WORDS))
+
+    assert await summarise(app, settings, endpoint, conversation_id)
+
+    assert endpoint.asked[0]["messages"][1]["content"] == f"Dreamer: {DREAM}\nDreamer: The heron came back."
+
+
+async def test_nothing_is_sent_where_every_line_was_flagged(
+    app: FastAPI, settings: Settings, dreamer: httpx.AsyncClient
+) -> None:
+    endpoint = Endpoint(said(WORDS))
+
+    assert not await summarise(app, settings, endpoint, await ended(dreamer, "I want to kill myself tonight."))
+    assert endpoint.asked == []
+
+
+async def test_a_model_that_drips_its_answer_is_left_in_time_and_then_not_asked_any_more(
+    app: FastAPI, settings: Settings, dreamer: httpx.AsyncClient
+) -> None:
+    conversation_id, endpoint = await ended(dreamer, DREAM), Dripping(said(WORDS))
+    breaker = CircuitBreaker("llm")
+
+    for _ in range(6):
+        with pytest.raises(Unsummarised):
+            await summarise(app, settings, endpoint, conversation_id, breaker=breaker, within=0.2)
+
+    assert breaker.state == "open"
+    assert len(endpoint.asked) == 5

@@ -8,8 +8,9 @@ import typer
 from oneiro.background import consumer_names, work
 from oneiro.cli.listen import run
 from oneiro.cli.serve import look_at_database, required
+from oneiro.cli.stack import model_breaker
 from oneiro.logs import configure_logs
-from oneiro.parts import make_parts
+from oneiro.parts import Surroundings, make_parts
 from oneiro.settings import Settings, load_settings
 
 app = typer.Typer()
@@ -29,4 +30,6 @@ async def _work(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await look_at_database(settings)
     typer.echo("The worker is at work.")
-    await work(make_parts(settings, consumers=consumer_names(settings)), stop)
+    await work(
+        make_parts(settings, Surroundings(llm=model_breaker(settings)), consumers=consumer_names(settings)), stop
+    )

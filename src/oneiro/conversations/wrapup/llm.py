@@ -1,23 +1,25 @@
 """A summary by the configured language model, in place of the one that dreamwork made."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 import httpx
 
 from oneiro import text
+from oneiro.breaker import CircuitBreaker
 from oneiro.conversations import store
 from oneiro.conversations.models import Sender
 from oneiro.conversations.wrapup import store as rows
 from oneiro.conversations.wrapup.service import Material, closing
 from oneiro.database.pool import Database
-from oneiro.errors import ConversationError
+from oneiro.errors import ConversationError, PlatformUnavailable
 from oneiro.settings import Settings
 
 _MOST_CHARACTERS: Final = 24_000
-_SECONDS: Final = 60.0
+SECONDS: Final = 60.0
+"""In which the model has to have answered."""
 _TOKENS: Final = 300
 _INSTRUCTIONS: Final = (
     "You are given the transcript of a conversation between a dreamer and {name}, who talks dreams through with her. "
@@ -36,10 +38,18 @@ class Unsummarised(ConversationError):
     retryable = True
 
 
-async def summarise_by_llm(db: Database, client: httpx.AsyncClient, settings: Settings, conversation_id: UUID) -> bool:
+async def summarise_by_llm(
+    db: Database,
+    client: httpx.AsyncClient,
+    settings: Settings,
+    conversation_id: UUID,
+    *,
+    breaker: CircuitBreaker,
+    within: float = SECONDS,
+) -> bool:
     """Replace our own summary of an ended conversation by the model's; for a job, and a repeat changes nothing.
 
-    False when there is no endpoint, nothing was told, or another summary stands there already (the client's, the
+    breaker: that of the model. within: seconds for the whole answer. What the crisis gate flagged is not sent. False when there is no endpoint, nothing was told, or another summary stands there already (the client's, the
     platform's). Raises `Unsummarised`; its message never holds what was said.
     """
     if settings.llm_base_url is None:
@@ -50,43 +60,46 @@ async def summarise_by_llm(db: Database, client: httpx.AsyncClient, settings: Se
             return False
         material = await closing(conn, known, known.ended_at)
         stands = await rows.summary(conn, conversation_id)
-    if not any(sender == "user" for sender, _ in material.lines):
+    lines = await asyncio.to_thread(lambda: material.quotable)
+    if not any(sender == "user" for sender, _ in lines):
         return False
     if stands is not None and stands != (await asyncio.to_thread(material.close)).summary:
         return False
-    made = await _ask(client, settings, material)
+    question = _question(settings.llm_model, material, lines)
+    made = await _ask(lambda: _post(client, settings, question), breaker, within)
     async with db.as_service() as conn:
         return await rows.replace_summary(conn, conversation_id, stands, made)
 
 
-async def _ask(client: httpx.AsyncClient, settings: Settings, material: Material) -> str:
-    headers = {}
-    if settings.llm_api_key is not None:
-        headers["Authorization"] = f"Bearer {settings.llm_api_key.get_secret_value()}"
+async def _ask(attempt: Callable[[], Awaitable[httpx.Response]], breaker: CircuitBreaker, within: float) -> str:
     try:
-        answer = await client.post(
-            f"{str(settings.llm_base_url).rstrip('/')}/chat/completions",
-            json=_question(settings.llm_model, material),
-            headers=headers,
-            timeout=_SECONDS,
-        )
-        answer.raise_for_status()
+        answer = await breaker.call(attempt, within=within)
         words = text.clean(str(answer.json()["choices"][0]["message"]["content"] or ""))
-    except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
+    except (PlatformUnavailable, httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
         raise Unsummarised(f"The language model gave no summary ({type(error).__name__}).") from None
     if not words or len(words) > text.MAX_CONTEXT:
         raise Unsummarised("The language model's summary is empty or too long.")
     return words
 
 
-def _question(model: str, material: Material) -> dict[str, Any]:
+async def _post(client: httpx.AsyncClient, settings: Settings, question: dict[str, Any]) -> httpx.Response:
+    headers = {}
+    if settings.llm_api_key is not None:
+        headers["Authorization"] = f"Bearer {settings.llm_api_key.get_secret_value()}"
+    # httpx bounds each step; the whole is bounded by the breaker.
+    url = f"{str(settings.llm_base_url).rstrip('/')}/chat/completions"
+    answer = await client.post(url, json=question, headers=headers, timeout=SECONDS)
+    return answer.raise_for_status()
+
+
+def _question(model: str, material: Material, lines: Sequence[tuple[Sender, str]]) -> dict[str, Any]:
     return {
         "model": model,
         "temperature": 0.2,
         "max_tokens": _TOKENS,
         "messages": [
             {"role": "system", "content": _INSTRUCTIONS.format(name=material.name, language=material.language)},
-            {"role": "user", "content": _transcript(material.lines, material.name)},
+            {"role": "user", "content": _transcript(lines, material.name)},
         ],
     }
 

@@ -38,16 +38,17 @@ class Material:
     language: str
     about_journal: bool
 
-    def close(self) -> Closing:
-        """Sum it up; a dream that was told becomes a draft unless the talk was about a dream of the journal.
+    @property
+    def quotable(self) -> list[tuple[Sender, str]]:
+        """The lines that a summary may be made of: what the crisis gate flagged is not quoted back to her."""
+        return [line for line in self.lines if line[0] != "user" or not _grave(line[1], self.language)]
 
-        Lines that the crisis gate flagged are not quoted back to her.
-        """
+    def close(self) -> Closing:
+        """Sum it up; a dream that was told becomes a draft unless the talk was about a dream of the journal."""
         told = None
-        quotable = [line for line in self.lines if line[0] != "user" or not _grave(line[1], self.language)]
         if not self.about_journal:
             told = draft([content for sender, content in self.lines if sender == "user"], self.language)
-        return Closing(summarise(quotable, name=self.name, seconds=self.seconds), told)
+        return Closing(summarise(self.quotable, name=self.name, seconds=self.seconds), told)
 
 
 def _grave(said: str, language: str) -> bool:
