@@ -62,6 +62,7 @@ class Talk:
     arm_id: UUID | None = None
     rating: int | None = None
     upstream_calls: int = 1
+    agent_known: bool | None = True
     sessions: Sequence[dict[str, Any]] = field(default_factory=lambda: [{}])
 
 
@@ -97,9 +98,10 @@ class House:
         rows = await self.look(
             """
             INSERT INTO conversations (user_id, interpreter_id, status, transport, language, release_id, arm_id,
-                                       started_at, ended_at, end_reason, rating, upstream_calls, message_count,
+                                       started_at, ended_at, end_reason, rating, upstream_calls, agent_known,
+                                       start_ms, message_count,
                                        agent_id, created_at)
-            SELECT %s, %s, %s, %s, %s, r.id, %s, %s, %s, %s, %s, %s, %s, 'agent_1', %s
+            SELECT %s, %s, %s, %s, %s, r.id, %s, %s, %s, %s, %s, %s, %s, 40, %s, 'agent_1', %s
             FROM interpreter_releases AS r WHERE r.interpreter_id = %s ORDER BY number LIMIT 1 RETURNING id
             """,
             user_id,
@@ -113,6 +115,7 @@ class House:
             talk.end_reason if talk.status in {"completed", "failed"} else None,
             talk.rating,
             talk.upstream_calls,
+            talk.agent_known,
             len(talk.lines),
             began,
             talk.interpreter_id,

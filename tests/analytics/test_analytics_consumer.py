@@ -227,19 +227,16 @@ async def test_creations_cleanups_and_voices_are_measured_with_success_and_cause
     ]
 
 
-@pytest.mark.parametrize(
-    ("transport", "calls", "hit"), [("relay", 0, True), ("relay", 3, False), ("direct", 1, True), ("direct", 4, False)]
-)
+@pytest.mark.parametrize(("known", "hit"), [(True, True), (False, False), (None, False)])
 async def test_a_start_that_needed_no_new_agent_is_a_cache_hit(
     house: House,
     talk: Callable[..., Talk],
     look: Look,
-    transport: str,
-    calls: int,
+    known: bool | None,  # noqa: FBT001 - a case.
     hit: bool,  # noqa: FBT001 - a case.
 ) -> None:
-    conversation_id = await house.write(await house.dreamer(), talk(transport=transport, status="active"))
-    await house.tell(conversation_id, "conversation.started", upstream_calls=calls, ms=44)
+    conversation_id = await house.write(await house.dreamer(), talk(status="active"))
+    await house.tell(conversation_id, "conversation.started", upstream_calls=0, agent_known=known, ms=44)
     await house.consume()
     expected = [("agent_cache_hit", "agent_1", 44, {"success": True, "from_cache": True})] if hit else []
     assert await metrics(look) == expected
@@ -256,6 +253,39 @@ async def test_an_end_tells_of_completion_and_response_time(
     }
 
 
+async def test_what_comes_late_is_in_what_is_said_of_the_agent(
+    house: House, talk: Callable[..., Talk], look: Look
+) -> None:
+    conversation_id = await house.ended(await house.dreamer(), talk())
+    await house.say(conversation_id, "user", "A river.", 20)
+    await house.say(conversation_id, "interpreter", "How wide?", 26)
+    for _ in range(2):
+        await house.tell(conversation_id, "conversation.reconciled", filled=2)
+        await house.consume()
+    found = await look(
+        "SELECT metric_value::int AS p50, metadata FROM agent_metrics WHERE metric_type = 'response_time'"
+    )
+    assert [(row["p50"], row["metadata"]["p95"], row["metadata"]["answers"]) for row in found] == [(2000, 6000, 2)]
+
+
+async def test_a_voice_that_could_not_be_designed_is_measured_as_well(house: House, look: Look) -> None:
+    await house.tell_of(
+        "agent", "agent_7", "agent.provisioned", **CREATED, voice="default", voice_error="platform_quota"
+    )
+    await house.consume()
+    found = {kind: about for kind, _, _, about in await metrics(look)}
+    assert found["agent_creation"]["success"] is True
+    assert (found["voice_design"]["success"], found["voice_design"]["error"]) == (False, "platform_quota")
+
+
+async def test_the_start_s_milliseconds_outlive_its_event(house: House, talk: Callable[..., Talk], look: Look) -> None:
+    conversation_id = await house.ended(await house.dreamer(), talk())
+    await look("DELETE FROM system_events")
+    await house.tell(conversation_id, "conversation.rated", score=4)
+    await house.consume()
+    assert (await house.row(conversation_id))["snapshot"]["technical"]["start_ms"] == 40
+
+
 async def test_of_a_conversation_s_ratings_the_latest_is_measured(
     house: House, talk: Callable[..., Talk], look: Look
 ) -> None:
@@ -265,4 +295,5 @@ async def test_of_a_conversation_s_ratings_the_latest_is_measured(
     for _ in range(2):
         await house.consume()
         await look("UPDATE event_cursors SET position = 0 WHERE consumer = 'agent_metrics'")
-    assert await metrics(look) == [("user_satisfaction", "agent_1", 5, {"success": True})]
+    rated = [row for row in await metrics(look) if row[0] == "user_satisfaction"]
+    assert rated == [("user_satisfaction", "agent_1", 5, {"success": True})]

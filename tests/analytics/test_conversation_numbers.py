@@ -31,6 +31,7 @@ def facts(**changes: Any) -> Facts:
         "rating": None,
         "upstream_calls": 1,
         "degraded": False,
+        "agent_known": True,
         "consented": True,
         "start_ms": 40,
     }
@@ -100,7 +101,73 @@ def test_responses_are_timed_by_the_relay_where_it_saw_them() -> None:
 @pytest.mark.parametrize("latency", ["fast", {"ms": -1, "clock": "x"}, {"ms": True, "clock": "x"}, {"ms": 3}, None])
 def test_a_measurement_that_is_none_is_not_believed(latency: Any) -> None:
     lines = [line("user", "A river.", 0), line("interpreter", "Yes?", 2, latency=latency)]
-    assert analysed(lines, transport="relay").response_time["clock"] == "message_times"
+    assert analysed(lines, transport="relay").response_time["clock"] == "line_times"
+
+
+def test_each_clock_is_counted_by_itself() -> None:
+    timed = [
+        line("user", "A river.", 0),
+        line("interpreter", "Yes?", 9, latency={"ms": 480, "clock": "relay_monotonic"}),
+    ]
+    untimed = [line("user", "A river.", 0), line("interpreter", "Yes?", 2)]
+    assert analysed(timed, transport="relay").counts["response_ms:relay_monotonic"] == 480
+    assert analysed(untimed, transport="relay").counts["response_ms:line_times"] == 2000
+    assert analysed(untimed).counts["response_ms:message_times"] == 2000
+    assert "response_ms:line_times" not in analysed(timed, transport="relay").counts
+
+
+def test_a_reply_that_was_withheld_is_no_answer() -> None:
+    latency = {"ms": 480, "clock": "relay_monotonic"}
+    lines = [line("user", "A river.", 0), line("interpreter", "So?", 2, latency=latency, withheld=True)]
+    found = analysed(lines, transport="relay")
+    assert (found.message_count, found.response_time["clock"]) == (1, None)
+    assert (found.snapshot["messages"]["interpreter"], found.snapshot["messages"]["withheld"]) == (0, 1)
+    assert analysed(lines).message_count == 2  # A client's word for it is not believed.
+
+
+@pytest.mark.parametrize("text", ["我梦见了一条很长的河河水漆黑我很害怕母亲在对岸", "ฉันฝันถึงแม่น้ำ", "夢を見ました"])
+def test_words_that_no_space_parts_are_not_counted(text: str) -> None:
+    shares = analysed([line("user", text, 0), line("interpreter", "Hmm.", 1)]).snapshot["turn_taking"]
+    assert (shares["user_share"], shares["balance"]) == (None, None)
+    assert shares["turns"] == {"user": 1, "interpreter": 1}
+
+
+def test_an_interruption_that_only_a_client_tells_of_is_not_known() -> None:
+    told = [line("user", "A river.", 0), line("interpreter", "Yes?", 1, interrupted=True)]
+    assert analysed(told).snapshot["turn_taking"]["interruptions"] is None
+    assert analysed(told, transport="relay").snapshot["turn_taking"]["interruptions"] == 1
+    platform = [*told, line("interpreter", "And?", 3, interrupted=True, source="platform")]
+    assert analysed(platform).snapshot["turn_taking"]["interruptions"] == 1
+
+
+@pytest.mark.parametrize(("known", "counted"), [(True, (1, 1)), (False, (0, 1)), (None, (None, None))])
+def test_whether_the_agent_was_known_does_not_follow_from_later_calls(
+    known: bool | None,  # noqa: FBT001 - a case.
+    counted: tuple[int | None, int | None],
+) -> None:
+    counts = analysed(TALK, agent_known=known, upstream_calls=2).counts
+    assert (counts.get("agent_known"), counts.get("agent_known_n")) == counted
+
+
+def test_a_cost_that_nobody_told_is_none() -> None:
+    assert not {"cost", "cost_n"} & analysed(TALK, session()).counts.keys()
+    counts = analysed(TALK, session(platform={"cost": 0})).counts
+    assert (counts["cost"], counts["cost_n"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I think the door was blue.",
+        "I suppose it was my house.",
+        "It doesn't make sense.",
+        "Maybe it was a dog.",
+        "I suddenly realised that I was naked.",
+    ],
+)
+def test_telling_is_no_insight(text: str) -> None:
+    lines = [*TALK[:3], line("user", text, 30)]
+    assert analysed(lines).snapshot["words"]["progression"]["reached"] == "exploration"
 
 
 def test_an_answer_across_two_sessions_is_no_answer_time() -> None:
@@ -152,7 +219,7 @@ def test_turns_shares_and_interruptions() -> None:
         line("user", "four", 6),
         line("interpreter", "one", 66, interrupted=True),
     ]
-    assert analysed(lines).snapshot["turn_taking"] == {
+    assert analysed(lines, transport="relay").snapshot["turn_taking"] == {
         "turns": {"user": 1, "interpreter": 2},
         "user_share": round(4 / 7, 4),
         "balance": 0.75,
@@ -183,8 +250,15 @@ def test_the_mood_is_that_of_her_lines() -> None:
     found = analysed([line("interpreter", "Horrible, terrible!", 0), line("user", "I was so happy and safe.", 3)])
     assert found.sentiment is not None
     assert found.sentiment["overall"] == "positive"
-    assert found.sentiment["confidence"] == 1.0
+    assert found.sentiment["agreement"] is None  # One line agrees with itself.
     assert found.sentiment["lines"] == {"positive": 1, "neutral": 0, "negative": 0}
+
+
+def test_moods_agree_as_far_as_charged_lines_are_of_one_kind() -> None:
+    lines = [line("user", text, n) for n, text in enumerate(["I was so happy.", "I felt safe.", "It was horrible."])]
+    found = analysed(lines).sentiment
+    assert found is not None
+    assert found["agreement"] == 0.3333
 
 
 @pytest.mark.parametrize(
@@ -271,7 +345,8 @@ LINES = st.lists(
         occurred_at=st.datetimes(timezones=st.just(UTC)),
         session=st.integers(1, 3),
         metadata=st.dictionaries(
-            st.sampled_from(["latency", "interrupted"]), st.none() | st.integers() | st.text(max_size=4)
+            st.sampled_from(["latency", "interrupted", "withheld", "source"]),
+            st.none() | st.integers() | st.text(max_size=4),
         ),
         corrected=st.booleans(),
     ),

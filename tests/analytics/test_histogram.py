@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from oneiro.analytics import histogram
 
-VALUES = st.lists(st.integers(min_value=2, max_value=4_000_000), min_size=1, max_size=200)
+VALUES = st.lists(st.integers(min_value=0, max_value=4_000_000), min_size=1, max_size=200)
 
 
 def exact(values: list[int], share: float) -> int:
@@ -33,7 +33,12 @@ def test_histograms_add_up_to_that_of_all_values(some: list[int], more: list[int
 
 @pytest.mark.parametrize("value", [0, 0.3, 1, -5, float(2**40)])
 def test_the_first_and_the_last_bucket_take_the_rest(value: float) -> None:
-    assert histogram.bucket(value) in {0, histogram.LAST}
+    assert histogram.bucket(value) in {histogram.NOTHING, 0, histogram.LAST}
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_nothing_and_one_are_shown_as_they_are(value: int) -> None:
+    assert histogram.percentile({histogram.bucket(value): 3}, 0.5) == value
 
 
 def test_nothing_has_no_percentile() -> None:

@@ -77,7 +77,7 @@ async def lived(house: House, talk: Callable[..., Talk]) -> None:
         talk(
             ended_at=NOW - timedelta(minutes=5),
             end_reason="error",
-            upstream_calls=4,
+            agent_known=False,
             sessions=[{"error_log": [{"code": "upstream_closed"}], "session_metadata": lost}],
         ),
     )

@@ -53,6 +53,7 @@ class _Plan:
     model: str
     transport: Transport
     text_only: bool
+    began: float
 
 
 class Starts:
@@ -78,7 +79,7 @@ class Starts:
                 earlier = await once.claim(conn)
                 if earlier is not None:
                     return Started.model_validate(earlier)
-                plan = await self._plan(conn, caller, request)
+                plan = await self._plan(conn, caller, request, began)
                 await self._open(conn, plan)
             return await self._started(plan, once, at)
         except BaseException as error:
@@ -106,7 +107,7 @@ class Starts:
         key = scoped_key(self._settings, plan.dreamer.user_id, plan.request.dream_id)
         return Wish(plan.transport, plan.release, plan.language, plan.model, key, at)
 
-    async def _plan(self, conn: Connection, caller: Identity, request: StartRequest) -> _Plan:
+    async def _plan(self, conn: Connection, caller: Identity, request: StartRequest, began: float) -> _Plan:
         dreamer = await dreamers.find(conn, caller.dreamer(), self._clock())
         if dreamer is None:
             raise Conflict("The profile was deleted just now.", retryable=True)
@@ -132,6 +133,7 @@ class Starts:
             model=self._model(request, caller),
             transport=self._transport(request),
             text_only=self._text_only(request, dreamer),
+            began=began,
         )
 
     def _text_only(self, request: StartRequest, dreamer: Dreamer) -> bool:
@@ -227,7 +229,8 @@ class Starts:
         if held is None or held.state != "initializing":
             raise Conflict("The conversation was ended while it started.", code="conversation_ended")
         told = self._wiring.disclosed(plan.release, plan.language)
-        await transitions.start(conn, plan.conversation_id, opened(address, values), now)
+        begun, ms = opened(address, values), round((time.perf_counter() - plan.began) * 1000)
+        await transitions.start(conn, plan.conversation_id, begun, now, ms=ms)
         await planned(conn, plan.conversation_id, plan.dreamer.user_id, 1, degraded=address.degraded)
         await lease(conn, plan.conversation_id, DIRECT, now + RESERVED)
         if plan.transport == "direct":
@@ -236,7 +239,8 @@ class Starts:
                 "agent_id": address.agent.agent_id,
                 "prompt_sha256": address.agent.prompt_sha256,
                 "upstream_calls": address.upstream_calls,
-                "ms": address.agent.ms,
+                "agent_known": begun.agent_known,
+                "ms": ms,
             }
             await record(conn, plan.conversation_id, plan.dreamer.user_id, "conversation.started", data)
         await record(conn, plan.conversation_id, plan.dreamer.user_id, "disclosure.given", {"disclosure": told.id})

@@ -78,6 +78,8 @@ def opened(address: Address, values: Mapping[str, str]) -> Opened:
         upstream_calls=address.upstream_calls,
         expires_at=address.expires_at,
         ticket_sha256=address.ticket_sha256,
+        # Whoever stands in for the platform was not looked for there.
+        agent_known=None if address.degraded else not address.agent.created,
     )
 
 

@@ -16,8 +16,6 @@ class Conversation:
 
     agent_id: str | None
     interpreter_id: str
-    transport: str | None
-    end_reason: str | None
     degraded: bool
 
 
@@ -26,7 +24,7 @@ async def conversation(conn: Connection, conversation_id: UUID) -> Conversation 
     async with conn.cursor(row_factory=class_row(Conversation)) as cursor:
         await cursor.execute(
             """
-            SELECT agent_id, interpreter_id, transport, end_reason, degraded
+            SELECT agent_id, interpreter_id, degraded
             FROM conversations WHERE id = %s AND release_id IS NOT NULL FOR KEY SHARE
             """,
             (conversation_id,),
@@ -56,6 +54,13 @@ async def insert(conn: Connection, measured: Measurement) -> None:
             "at": measured.recorded_at,
             "event": measured.source_event,
         },
+    )
+
+
+async def clear(conn: Connection, conversation_id: UUID, types: list[str]) -> None:
+    """Remove measurements of a conversation that are about to be written anew."""
+    await conn.execute(
+        "DELETE FROM agent_metrics WHERE conversation_id = %s AND metric_type = ANY (%s)", (conversation_id, types)
     )
 
 

@@ -11,7 +11,10 @@ from oneiro.conversations.models import Sender
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A conversation that is over. `consented`: its dreamer lets us read what her talks are about."""
+    """A conversation that is over.
+
+    `consented`: its dreamer lets us read what her talks are about. `agent_known`: None where the platform was away.
+    """
 
     conversation_id: UUID
     user_id: UUID
@@ -27,6 +30,7 @@ class Facts:
     rating: int | None
     upstream_calls: int
     degraded: bool
+    agent_known: bool | None
     consented: bool
     start_ms: int | None
 

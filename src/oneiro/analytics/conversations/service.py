@@ -1,5 +1,6 @@
 """The numbers of one conversation, computed from its rows."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
@@ -18,6 +19,10 @@ COMPLETION: Final = {
     "error": "error",
     "system_shutdown": "error",
 }
+_UNSPACED: Final = re.compile(
+    r"[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Thai, Lao, Tibetan, Burmese, Khmer, Japanese and Chinese."""
 _WENT_WELL: Final = frozenset({1000, None})
 
 
@@ -26,6 +31,7 @@ def analyse(facts: Facts, lines: Sequence[Line], sessions: Sequence[Session]) ->
 
     What is read from her words needs her consent, and English.
     """
+    kept, lines = lines, [line for line in lines if not _withheld(facts, line)]
     said = [line.content for line in lines if line.sender == "user"]
     read = words.read(said, facts.language) if facts.consented else None
     seconds = timing.duration(facts)
@@ -37,10 +43,10 @@ def analyse(facts: Facts, lines: Sequence[Line], sessions: Sequence[Session]) ->
         "clock": clock,
     }
     snapshot: dict[str, Any] = {
-        "messages": _messages(lines),
+        "messages": {**_messages(lines), "withheld": len(kept) - len(lines)},
         "response_time": {**response_time, "answers": len(times)},
         "connected_seconds": timing.connected_seconds(sessions),
-        "turn_taking": _turn_taking(lines),
+        "turn_taking": _turn_taking(facts, lines),
         "technical": technical,
     }
     if read is not None:
@@ -57,7 +63,7 @@ def analyse(facts: Facts, lines: Sequence[Line], sessions: Sequence[Session]) ->
         topics=list(read.topics) if read else None,
         sentiment=read.sentiment() if read else None,
         snapshot=snapshot,
-        counts=_counts(facts, completion, seconds, times, technical) | _talk(len(lines), score),
+        counts=_counts(facts, completion, seconds, (clock, times), technical) | _talk(len(lines), score),
         counts_of_words=read.counts() if isinstance(read, Words) else {},
     )
 
@@ -90,21 +96,40 @@ def _messages(lines: Sequence[Line]) -> dict[str, Any]:
     }
 
 
-def _turn_taking(lines: Sequence[Line]) -> dict[str, Any]:
-    """Turns, her share of the words, and balance: 1 when both said as much, 0 when one was silent."""
+def _withheld(facts: Facts, line: Line) -> bool:
+    """A reply that she was not let hear is no answer."""
+    return facts.transport == "relay" and line.metadata.get("withheld") is True
+
+
+def _turn_taking(facts: Facts, lines: Sequence[Line]) -> dict[str, Any]:
+    """Turns, her share of the words, and balance: 1 when both said as much, 0 when one was silent.
+
+    Words of scripts that put no spaces between them are not counted: share and balance are None there.
+    """
     turns = Counter(sender for sender, _ in groupby(line.sender for line in lines))
     spoken = Counter[Sender]()
     for line in lines:
         spoken[line.sender] += len(line.content.split())
-    total = spoken.total()
-    larger = max(spoken.values(), default=0)
+    countable = not any(_UNSPACED.search(line.content) for line in lines)
+    total = spoken.total() if countable else 0
+    larger = max(spoken.values(), default=0) if countable else 0
     return {
         "turns": {"user": turns["user"], "interpreter": turns["interpreter"]},
         "user_share": round(spoken["user"] / total, 4) if total else None,
         "balance": round(min(spoken["user"], spoken["interpreter"]) / larger, 4) if larger else None,
-        "interruptions": sum(line.metadata.get("interrupted") is True for line in lines),
+        "interruptions": _interruptions(facts, lines),
         "longest_silence_ms": timing.longest_silence(lines),
     }
+
+
+def _interruptions(facts: Facts, lines: Sequence[Line]) -> int | None:
+    """How often she spoke into an answer; None where only her client could tell."""
+    seen = [
+        line
+        for line in lines
+        if facts.transport == "relay" or line.metadata.get("source") == "platform" or line.corrected
+    ]
+    return sum(line.metadata.get("interrupted") is True for line in seen) if seen else None
 
 
 def _technical(facts: Facts, sessions: Sequence[Session]) -> dict[str, Any]:
@@ -131,7 +156,11 @@ def _technical(facts: Facts, sessions: Sequence[Session]) -> dict[str, Any]:
 
 
 def _counts(
-    facts: Facts, completion: str | None, seconds: int | None, times: Sequence[int], technical: dict[str, Any]
+    facts: Facts,
+    completion: str | None,
+    seconds: int | None,
+    measured: tuple[str | None, Sequence[int]],
+    technical: dict[str, Any],
 ) -> dict[str, float]:
     """What is added up over conversations, by name; see docs/reference/analytics.md."""
     if facts.status != "completed":
@@ -141,28 +170,28 @@ def _counts(
         counted[f"rating:{facts.rating}"] = 1
     if seconds is not None:
         counted |= {"seconds": seconds, f"duration:{histogram.bucket(seconds)}": 1}
-    for index, found in Counter(histogram.bucket(time) for time in times).items():
-        counted[f"response:{index}"] = found
-    if times:
-        counted["response_ms"] = sum(times)
-    for name in ("errors", "reconnects", "cost"):
+    for name in ("errors", "reconnects"):
         if technical[name]:
             counted[name] = technical[name]
+    if technical["cost"] is not None:
+        counted |= {"cost": technical["cost"], "cost_n": 1}
     if technical["degraded"]:
         counted["degraded"] = 1
-    if facts.upstream_calls <= _calls_when_known(facts.transport):
-        counted["known_agent"] = 1
-    return counted
+    if facts.agent_known is not None:
+        counted |= {"agent_known": int(facts.agent_known), "agent_known_n": 1}
+    return counted | _answers(*measured)
+
+
+def _answers(clock: str | None, times: Sequence[int]) -> dict[str, float]:
+    counted: dict[str, float] = {
+        f"response:{clock}:{index}": found for index, found in Counter(map(histogram.bucket, times)).items()
+    }
+    return counted | ({f"response_ms:{clock}": sum(times)} if times else {})
 
 
 def _talk(lines: int, score: float | None) -> dict[str, float]:
     counted: dict[str, float] = {"messages": lines} if lines else {}
     return counted | ({"engagement": score, "engagement_n": 1} if score is not None else {})
-
-
-def _calls_when_known(transport: str | None) -> int:
-    """Platform calls of a start whose agent was there: direct needs a signed address, the relay nothing."""
-    return 1 if transport == "direct" else 0
 
 
 def _mean(values: Sequence[int]) -> float | None:

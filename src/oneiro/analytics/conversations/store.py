@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from oneiro.analytics.conversations.models import Analysis, Facts, Line, Session
 from oneiro.database.pool import Connection
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raised whenever the computation changes, so that a replay of events computes anew what an older one computed."""
 
 
@@ -62,11 +62,7 @@ async def facts(conn: Connection, conversation_id: UUID) -> Facts | None:
             """
             SELECT c.id AS conversation_id, c.user_id, c.interpreter_id, c.release_id, c.arm_id, c.status, c.transport,
                    c.language, c.started_at, c.ended_at, c.end_reason, c.rating, c.upstream_calls, c.degraded,
-                   coalesce(p.consents @> '{"analytics": true}', false) AS consented,
-                   (SELECT (e.event_data ->> 'ms')::float8::int FROM system_events AS e
-                    WHERE e.conversation_id = c.id AND e.event_type = 'conversation.started'
-                      AND jsonb_typeof(e.event_data -> 'ms') = 'number'
-                    ORDER BY e.position LIMIT 1) AS start_ms
+                   c.agent_known, c.start_ms, coalesce(p.consents @> '{"analytics": true}', false) AS consented
             FROM conversations AS c LEFT JOIN profiles AS p ON p.user_id = c.user_id
             WHERE c.id = %s AND c.release_id IS NOT NULL AND c.status IN ('completed', 'failed')
               AND c.ended_at IS NOT NULL

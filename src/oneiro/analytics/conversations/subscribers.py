@@ -1,8 +1,12 @@
-"""The consumer that computes a conversation when it is over, and again when something of it comes later."""
+"""The consumer that computes a conversation when it is over, and again when something of it comes later.
+
+What it tells of its agent is written at once: nothing reads the transcript a second time.
+"""
 
 import asyncio
 from typing import Final
 
+from oneiro.analytics.agents.service import measure_talk
 from oneiro.analytics.conversations import store
 from oneiro.analytics.conversations.service import analyse
 from oneiro.database.pool import Connection
@@ -41,6 +45,14 @@ async def compute(conn: Connection, event: Event) -> None:
     analysis = await asyncio.to_thread(analyse, facts, lines, sessions)
     computed_to = max(known.head, event.position)
     await store.upsert(conn, analysis, source_event=event.id, computed_to=computed_to, now=event.time)
+    await measure_talk(
+        conn,
+        event.conversation_id,
+        completion=analysis.completion_reason,
+        times=analysis.snapshot["response_time"],
+        source_event=event.id,
+        at=facts.ended_at,
+    )
 
 
 CONSUMER: Final = Consumer("analytics", _TYPES, compute, together=20)

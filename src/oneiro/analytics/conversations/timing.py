@@ -7,8 +7,13 @@ from typing import Any, Final
 
 from oneiro.analytics.conversations.models import Facts, Line, Session
 
+RELAY: Final = "relay_monotonic"
+"""The relay's own clock, from the end of her turn to the first frame of the answer."""
+LINE_TIMES: Final = "line_times"
+"""The clock of a relayed conversation without such measurements: when the relay or the platform had its lines."""
 MESSAGE_TIMES: Final = "message_times"
 """The clock of a conversation that the relay did not see: when its lines were said, as its client reports it."""
+CLOCKS: Final = (RELAY, LINE_TIMES, MESSAGE_TIMES)
 _LONGEST: Final = 3_600_000
 """Milliseconds; a longer answer is a clock that was set."""
 
@@ -38,24 +43,25 @@ def response_times(facts: Facts, lines: Sequence[Line]) -> tuple[str | None, lis
     if facts.transport == "relay":
         latencies = [latency for line in lines if (latency := _latency(line)) is not None]
         if latencies:
-            return latencies[0][0], [milliseconds for _, milliseconds in latencies]
+            return RELAY, latencies
     answered = [
         round((answer.occurred_at - said.occurred_at).total_seconds() * 1000)
         for said, answer in pairwise(lines)
         if said.sender == "user" and answer.sender == "interpreter" and said.session == answer.session
     ]
     believable = [milliseconds for milliseconds in answered if 0 <= milliseconds <= _LONGEST]
-    return (MESSAGE_TIMES if believable else None), believable
+    clock = LINE_TIMES if facts.transport == "relay" else MESSAGE_TIMES
+    return (clock if believable else None), believable
 
 
-def _latency(line: Line) -> tuple[str, int] | None:
+def _latency(line: Line) -> int | None:
     measured: Any = line.metadata.get("latency")
     if line.sender != "interpreter" or not isinstance(measured, dict):
         return None
     clock, milliseconds = measured.get("clock"), measured.get("ms")
-    if not isinstance(clock, str) or not isinstance(milliseconds, int) or isinstance(milliseconds, bool):
+    if clock != RELAY or not isinstance(milliseconds, int) or isinstance(milliseconds, bool):
         return None
-    return (clock, milliseconds) if 0 <= milliseconds <= _LONGEST else None
+    return milliseconds if 0 <= milliseconds <= _LONGEST else None
 
 
 def nearest_rank(values: Sequence[int], share: float) -> int | None:

@@ -15,13 +15,18 @@ Phase = Literal["opening", "exploration", "insight", "closing"]
 PHASES: Final[tuple[Phase, ...]] = ("opening", "exploration", "insight", "closing")
 
 _INSIGHT: Final = re.compile(
-    r"\b(?:(?:that |it |this )?(?:really |finally |suddenly )?(?:makes? (?:so much |perfect |a lot of |more )?sense"
-    r"|(?:adds|fits|clicks) (?:up|together|into place))|i (?:just |now |finally |suddenly |never )?(?:reali[sz]ed?"
-    r"|understand|understood|see (?:now|it now|what you mean|the connection)|noticed? (?:now|that i))"
-    r"|(?:it|that|this|which|she|he) reminds? me|maybe (?:it|that|this|i|the|she|he)\b|i (?:think|guess|suppose|wonder)"
-    r"|it(?:'s| is) (?:as if|about|because)|that(?:'s| is) (?:exactly|it|true|right|what))",
+    r"\b(?:(?<!n't )(?<!not )(?<!never )makes? (?:so much |perfect |complete |a lot of |more |total )?sense"
+    r"|(?:adds up|fits together|clicks|falls into place)\b"
+    r"|(?:just |only )?now i (?:can )?(?:see|understand|know|reali[sz]e|get it)\b|i (?:can )?see (?:it |that )?now\b"
+    r"|i (?:see|get) (?:what you mean|the connection)|i(?: think i)?(?: finally| suddenly| now| only now)? reali[sz]e\b"
+    r"|i(?: think i)? (?:finally |now )?understand (?:now|why|it|that|what)\b"
+    r"|i(?:'ve| have| had)? never (?:saw|seen|thought of|looked at) (?:it|that|her|him|this) (?:that|this|like)"
+    r"|(?:it|that|this|which|she|he) reminds? me)\b",
     re.IGNORECASE,
 )
+"""What is said when something has become clear. "I think" and "I realised" tell dreams as well, and say little."""
+_FEW: Final = 3
+"""Charged lines below which nothing is said of how much they agree."""
 _CLOSING: Final = frozenset({Move.goodbye, Move.thanks})
 _OPENING: Final = frozenset({Move.greeting, Move.silence, Move.sign, Move.able, Move.wellbeing})
 
@@ -42,11 +47,11 @@ class Words:
         moods = Counter(sentiment.mood(score) for score in self.scores)
         lines = {mood: moods[mood] for mood in ("positive", "neutral", "negative")}
         charged = lines["positive"] + lines["negative"]
-        confidence = round(abs(lines["positive"] - lines["negative"]) / charged, 4) if charged else 0.0
+        agreement = round(abs(lines["positive"] - lines["negative"]) / charged, 4) if charged >= _FEW else None
         return {
             "overall": sentiment.mood(mean),
             "score": mean,
-            "confidence": confidence,
+            "agreement": agreement,
             "lines": lines,
             "lexicon": sentiment.LEXICON,
         }

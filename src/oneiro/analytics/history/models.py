@@ -84,6 +84,16 @@ class Outline:
     lines: Sequence[Said]
     sittings: Sequence[Sitting]
 
+    @property
+    def agent_known(self) -> bool | None:
+        """Whether the start found its agent: a signed address is one call, the relay's address none."""
+        return None if self.degraded else self.upstream_calls <= (1 if self.transport == "direct" else 0)
+
+    @property
+    def start_ms(self) -> int:
+        """What such a start takes."""
+        return (12 if self.transport == "relay" else 140) + (0 if self.agent_known else 900)
+
 
 @dataclass(frozen=True, slots=True)
 class Measure:

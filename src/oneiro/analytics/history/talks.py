@@ -171,8 +171,9 @@ def _facts(outline: Outline) -> Facts:
         rating=outline.rating,
         upstream_calls=outline.upstream_calls,
         degraded=outline.degraded,
+        agent_known=outline.agent_known,
         consented=outline.consented,
-        start_ms=None,
+        start_ms=outline.start_ms,
     )
 
 
@@ -192,8 +193,8 @@ def _session(sitting: Sitting, outline: Outline) -> Session:
 
 def _measures(outline: Outline, completion: str | None, snapshot: dict[str, Any]) -> Iterator[Measure]:
     """What the consumer of agents writes of such a talk."""
-    if outline.upstream_calls <= (1 if outline.transport == "direct" else 0):
-        yield Measure("agent_cache_hit", 12.0 if outline.transport == "relay" else 140.0, {"success": True})
+    if outline.agent_known:
+        yield Measure("agent_cache_hit", float(outline.start_ms), {"success": True, "from_cache": True})
     if outline.status != "completed":
         return
     natural = completion in {"natural_end", "user_ended"}

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from oneiro.analytics import histogram
+from oneiro.analytics.conversations.timing import CLOCKS
 from oneiro.analytics.conversations.words import PHASES
 from oneiro.analytics.reports.models import Completion, Faults, Figures, Ratings, Sentiment, Spread, Topic
 
@@ -35,14 +36,18 @@ def figures(counts: Counts) -> Figures:
         completion=Completion(**ended, rate=_share(ended["natural_end"] + ended["user_ended"], conversations)),
         ratings=_ratings(counts),
         duration_seconds=_spread(_named(counts, "duration"), counts.get("seconds", 0)),
-        response_time_ms=_spread(_named(counts, "response"), counts.get("response_ms", 0)),
+        response_time_ms={
+            clock: _spread(_named(counts, f"response:{clock}"), counts.get(f"response_ms:{clock}", 0))
+            for clock in CLOCKS
+        },
         engagement=_share(counts.get("engagement", 0), counts.get("engagement_n", 0), digits=2),
         topics=[Topic(topic=topic, conversations=round(found)) for topic, found in topics],
         sentiment=_sentiment(counts),
         reached={phase: number(f"reached:{phase}") for phase in PHASES},
         faults=_faults(counts),
-        known_agent_rate=_share(number("known_agent"), conversations),
-        cost=round(counts.get("cost", 0), 6),
+        known_agent_rate=_share(number("agent_known"), number("agent_known_n")),
+        cost=round(counts.get("cost", 0), 6) if number("cost_n") else None,
+        cost_known=number("cost_n"),
     )
 
 
@@ -84,7 +89,9 @@ def _spread(buckets: Mapping[str, float], total: float) -> Spread:
 
 def _named(counts: Counts, kind: str) -> dict[str, float]:
     """The counts of one kind by what follows its name: `topic:water` by `water`."""
-    return {name.partition(":")[2]: found for name, found in counts.items() if name.startswith(f"{kind}:") and found}
+    return {
+        name.removeprefix(f"{kind}:"): found for name, found in counts.items() if name.startswith(f"{kind}:") and found
+    }
 
 
 def _share(part: float, whole: float, *, digits: int = 4) -> float | None:

@@ -10,7 +10,10 @@ from oneiro.interpreters.overview.models import BreakerView, Slots
 
 
 class Spread(BaseModel):
-    """A distribution; percentiles are at most 9 % off, the mean is exact. Null where nothing was measured."""
+    """A distribution; percentiles are at most 9.1 % and half a unit off, the mean is exact.
+
+    Null where nothing was measured.
+    """
 
     count: int
     mean: float | None
@@ -75,7 +78,9 @@ class Figures(BaseModel):
     completion: Completion
     ratings: Ratings
     duration_seconds: Spread
-    response_time_ms: Spread = Field(description="Each answer counts.")
+    response_time_ms: dict[Literal["relay_monotonic", "line_times", "message_times"], Spread] = Field(
+        description="By the clock that measured; each answer counts."
+    )
     engagement: float | None = Field(description="Mean, 1 to 5.")
     topics: list[Topic] = Field(description="Of consenting dreamers' English words, the most frequent first.")
     sentiment: Sentiment
@@ -83,8 +88,11 @@ class Figures(BaseModel):
         description="How far conversations came."
     )
     faults: Faults
-    known_agent_rate: float | None = Field(description="Share of starts whose agent was there already.")
-    cost: float = Field(description="In the platform's own units.")
+    known_agent_rate: float | None = Field(
+        description="Share of starts whose agent was there already, of those for which the platform was there."
+    )
+    cost: float | None = Field(description="In the platform's own units, of those whose cost is known; null if none.")
+    cost_known: int = Field(description="Conversations whose cost is known.")
 
 
 class Creations(BaseModel):

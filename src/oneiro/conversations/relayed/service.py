@@ -251,13 +251,9 @@ def _closed(code: str) -> SecurityError:
 
 
 async def _started(conn: Connection, admission: Admission, took: timedelta) -> None:
-    prompt_sha256, calls = await store.prepared(conn, admission.conversation_id)
-    data = {
-        "agent_id": admission.agent_id,
-        "prompt_sha256": prompt_sha256,
-        "upstream_calls": calls,
-        "ms": round(took.total_seconds() * 1000),
-    }
+    prepared = await store.prepared(conn, admission.conversation_id)
+    opened_after_ms = round(took.total_seconds() * 1000)
+    data = {"agent_id": admission.agent_id, **prepared, "opened_after_ms": opened_after_ms}
     await record(conn, admission.conversation_id, admission.user_id, "conversation.started", data)
 
 

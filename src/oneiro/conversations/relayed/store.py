@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from oneiro.conversations.models import Sender
@@ -52,19 +52,31 @@ async def begin(conn: Connection, conversation_id: UUID, now: datetime) -> None:
     )
 
 
-async def prepared(conn: Connection, conversation_id: UUID) -> tuple[str, int]:
-    """Which words the conversation's agent was given, and how many calls of the platform it took."""
-    result = await conn.execute(
-        "SELECT coalesce(prompt_sha256, ''), upstream_calls FROM conversations WHERE id = %s", (conversation_id,)
-    )
-    row = await result.fetchone()
+async def prepared(conn: Connection, conversation_id: UUID) -> dict[str, object]:
+    """What the start of a conversation took, as its event tells it."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            """
+            SELECT coalesce(prompt_sha256, '') AS prompt_sha256, upstream_calls, agent_known, start_ms AS ms
+            FROM conversations WHERE id = %s
+            """,
+            (conversation_id,),
+        )
+        row = await cursor.fetchone()
     assert row is not None
-    return row[0], row[1]
+    return row
 
 
 async def set_agent(conn: Connection, conversation_id: UUID, session: int, agent_id: str) -> None:
-    """Note another agent in place of one that the platform had forgotten."""
-    await conn.execute("UPDATE conversations SET agent_id = %s WHERE id = %s", (agent_id, conversation_id))
+    """Note another agent in place of one that the platform had forgotten; at a start it was not known, then."""
+    await conn.execute(
+        """
+        UPDATE conversations
+        SET agent_id = %s, agent_known = CASE WHEN status = 'initializing' THEN false ELSE agent_known END
+        WHERE id = %s
+        """,
+        (agent_id, conversation_id),
+    )
     await conn.execute(
         "UPDATE conversation_sessions SET agent_id = %s WHERE conversation_id = %s AND session = %s",
         (agent_id, conversation_id, session),

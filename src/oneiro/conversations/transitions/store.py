@@ -20,10 +20,14 @@ class Opened:
     upstream_calls: int
     expires_at: datetime
     ticket_sha256: str | None = None
+    agent_known: bool | None = None
 
 
-async def start(conn: Connection, conversation_id: UUID, opened: Opened, now: datetime) -> None:
-    """Give a conversation its first session; it is active now, or with a ticket when the platform answers."""
+async def start(conn: Connection, conversation_id: UUID, opened: Opened, now: datetime, *, ms: int) -> None:
+    """Give a conversation its first session; it is active now, or with a ticket when the platform answers.
+
+    `ms`: what the start took us.
+    """
     await conn.execute(
         """
         UPDATE conversations
@@ -31,7 +35,8 @@ async def start(conn: Connection, conversation_id: UUID, opened: Opened, now: da
             started_at = CASE WHEN %(waits)s THEN started_at ELSE %(now)s END,
             last_activity_at = %(now)s, agent_id = %(agent_id)s,
             prompt_sha256 = %(prompt_sha256)s, variable_names = %(variable_names)s,
-            upstream_calls = %(upstream_calls)s, expires_at = %(expires_at)s
+            upstream_calls = %(upstream_calls)s, expires_at = %(expires_at)s,
+            agent_known = %(agent_known)s, start_ms = %(ms)s
         WHERE id = %(id)s
         """,
         {
@@ -43,6 +48,8 @@ async def start(conn: Connection, conversation_id: UUID, opened: Opened, now: da
             "variable_names": opened.variable_names,
             "upstream_calls": opened.upstream_calls,
             "expires_at": opened.expires_at,
+            "agent_known": opened.agent_known,
+            "ms": ms,
         },
     )
     await _insert_session(conn, conversation_id, 1, opened, now)

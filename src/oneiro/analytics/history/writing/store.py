@@ -20,7 +20,8 @@ _TABLES: Final[LiteralString] = """
         $$SELECT (prefix || lpad(to_hex(number), 12, '0'))::uuid$$; -- `identity` in SQL
     CREATE TEMPORARY TABLE history_talks (
         talk int PRIMARY KEY, status text, transport text, text_only boolean, language text, length interval,
-        end_reason text, rating int, upstream_calls int, degraded boolean, messages int, connections int,
+        end_reason text, rating int, upstream_calls int, degraded boolean, agent_known boolean, start_ms int,
+        messages int, connections int,
         duration int, completion text, engagement numeric, topics jsonb, sentiment jsonb, response_time jsonb,
         snapshot jsonb, counts jsonb, counts_of_words jsonb);
     CREATE TEMPORARY TABLE history_lines (
@@ -125,12 +126,13 @@ _WRITTEN: Final[tuple[LiteralString, ...]] = (
     INSERT INTO conversations (
         id, user_id, interpreter_id, status, transport, text_only, language, release_id, arm_id, agent_id,
         upstream_calls, started_at, ended_at, end_reason, error_code, last_activity_at, rating, connection_count,
-        message_count, degraded, metadata, created_at, wrapped_up_at)
+        message_count, degraded, agent_known, start_ms, metadata, created_at, wrapped_up_at)
     SELECT n.id, n.user_id, l.interpreter_id, t.status, t.transport, t.text_only, t.language,
            l.release_id, l.arm_id, l.agent_id, t.upstream_calls,
            CASE WHEN t.status = 'completed' THEN n.ended_at - t.length END, n.ended_at, t.end_reason,
            CASE WHEN t.status = 'failed' AND t.end_reason = 'error' THEN 'platform_unavailable' END, n.ended_at,
-           t.rating, t.connections, t.messages, t.degraded, '{"generated": true}', n.ended_at - t.length, n.ended_at
+           t.rating, t.connections, t.messages, t.degraded, t.agent_known, t.start_ms,
+           '{"generated": true}', n.ended_at - t.length, n.ended_at
     FROM history_nights AS n JOIN history_talks AS t USING (talk) JOIN history_leads AS l USING (lead)
     """,
     """
@@ -199,6 +201,8 @@ def _talk(number: int, talk: Talk) -> tuple[Any, ...]:
         outline.rating,
         outline.upstream_calls,
         outline.degraded,
+        outline.agent_known,
+        outline.start_ms,
         len(outline.lines),
         sum(sitting.connection_count for sitting in outline.sittings),
         numbers.duration_seconds,
