@@ -32,8 +32,6 @@ from oneiro.settings import Settings
 
 DATABASE = "oneiro"
 SERVICE = "oneiro_service"
-# What an engine of ours is called with; it accepts any key.
-ENGINE_KEY = "engine"
 WAIT_SECONDS = 30.0
 MODEL_SECONDS = 20.0
 """In which a language model must begin to answer."""
@@ -78,7 +76,7 @@ async def local_stack(settings: Settings, *, port: int | None = None, speed: flo
         settings = _local(settings, server)
         llm = model_breaker(settings)
         if simulated:
-            settings = await _with_engine(stack, settings, speed, llm, api_port=sock.getsockname()[1])
+            settings = await with_engine(stack, settings, speed, llm, api_port=sock.getsockname()[1])
         # Where the platform is simulated, it is an engine of this process itself, and as near as a stand-in.
         stand_in = None if simulated else await stack.enter_async_context(standing_in(settings, llm))
         app = create_app(settings, Surroundings(simulated=simulated, local=True, stand_in=stand_in, llm=llm))
@@ -143,19 +141,21 @@ def local_secret(data_dir: Path, *, make: bool = False) -> str:
     return secret
 
 
-async def _with_engine(
+async def with_engine(
     stack: AsyncExitStack, settings: Settings, speed: float, llm: CircuitBreaker | None, *, api_port: int
 ) -> Settings:
-    secret = secrets.token_urlsafe(32)
+    """Settings that lead to an engine of this process, with a key that only they know: it holds what people say."""
+    key, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     told = replace(
         engine_settings(settings, speed, llm),
+        api_keys=frozenset({key}),
         webhook_url=f"http://127.0.0.1:{api_port}/webhooks/elevenlabs",
         webhook_secret=secret,
     )
     url = await stack.enter_async_context(running(told))
     return settings.model_copy(
         update={
-            "elevenlabs_api_key": SecretStr(ENGINE_KEY),
+            "elevenlabs_api_key": SecretStr(key),
             "elevenlabs_base_url": url,
             "elevenlabs_webhook_secret": SecretStr(secret),
         }

@@ -49,8 +49,9 @@ async def summarise_by_llm(
 ) -> bool:
     """Replace our own summary of an ended conversation by the model's; for a job, and a repeat changes nothing.
 
-    breaker: that of the model. within: seconds for the whole answer. What the crisis gate flagged is not sent. False when there is no endpoint, nothing was told, or another summary stands there already (the client's, the
-    platform's). Raises `Unsummarised`; its message never holds what was said.
+    breaker: that of the model. within: seconds for the whole answer. What the crisis gate flagged is
+    not sent. False when there is no endpoint, nothing was told, or another summary stands there already (the client's,
+    the platform's). Raises `Unsummarised`; its message never holds what was said.
     """
     if settings.llm_base_url is None:
         return False
