@@ -91,6 +91,32 @@ async def test_a_stopped_experiment_is_promoted_unless_something_took_charge_sin
     assert (await promoted(operator, experiment)).json()["status"] == "promoted"
 
 
+async def test_promoting_undoes_nothing_though_the_servers_clocks_disagree(
+    operator: httpx.AsyncClient, clock: Any
+) -> None:
+    """This process believes that it is later than the database does, so what happens next seems to lie before."""
+    clock.advance(1800)
+    await published(operator, name="Karl", activate=False)
+    made = await operator.post("/admin/experiments", json={"interpreter_id": "carl", "name": "Names", "arms": ARMS})
+    path = f"/admin/experiments/{made.json()['id']}"
+    assert (await operator.post(f"{path}/start")).json()["default_at_start"] == 1
+    await published(operator, name="Carolus")
+
+    refused = await promoted(operator, path)
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "later_release")
+    assert await in_charge(operator) == 3
+
+
+async def test_an_experiment_is_promoted_over_the_release_that_it_began_with(
+    operator: httpx.AsyncClient, experiment: str
+) -> None:
+    """Though that was taken up again meanwhile."""
+    await published(operator, name="Carolus")
+    await operator.post(f"{CARL}/releases/1/activate")
+    assert (await promoted(operator, experiment)).json()["status"] == "promoted"
+
+
 async def test_retiring_stops_the_experiment_and_tells_of_it(
     operator: httpx.AsyncClient, experiment: str, look: Look
 ) -> None:

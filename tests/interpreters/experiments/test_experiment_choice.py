@@ -33,7 +33,7 @@ async def running(database: Database, **eligibility: Any) -> UUID:
             found = await row.fetchone()
             assert found is not None
             await store.insert_arm(conn, experiment_id, arm, found[0])
-        await store.set_status(conn, experiment_id, "running", NOW)
+        await store.begin(conn, experiment_id, 1, NOW)
     return experiment_id
 
 
@@ -113,5 +113,5 @@ async def test_when_it_stops_everybody_gets_the_default_again(database: Database
     dreamer = uuid4()
     await chosen(database, dreamer)
     async with database.as_service() as conn:
-        await store.set_status(conn, experiment_id, "stopped", NOW)
+        await store.end(conn, experiment_id, "stopped", NOW)
     assert (await chosen(database, dreamer)).arm_id is None

@@ -25,6 +25,7 @@ def experiment(*arms: Arm, status: Status = "stopped") -> Experiment:
         created_by="operator",
         created_at=datetime(2026, 11, 1, tzinfo=UTC),
         started_at=None,
+        default_at_start=1,
         stopped_at=None,
     )
 

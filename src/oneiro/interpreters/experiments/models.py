@@ -104,6 +104,7 @@ class Experiment(BaseModel):
     created_by: str
     created_at: datetime
     started_at: datetime | None
+    default_at_start: int | None = Field(description="Number of the default release when it began.")
     stopped_at: datetime | None
 
     @property

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 from uuid import UUID
 
 import psycopg
@@ -47,7 +47,7 @@ async def stop_running(conn: Connection, interpreter_id: str, now: datetime) -> 
     running = await store.running(conn, interpreter_id)
     experiment = await store.find(conn, running, lock=True) if running else None
     if experiment is not None and experiment.status == "running":
-        await store.set_status(conn, experiment.id, "stopped", now)
+        await store.end(conn, experiment.id, "stopped", now)
         await _tell(conn, "experiment.stopped", experiment)
 
 
@@ -77,8 +77,8 @@ async def _assigned(
     return arms[place]
 
 
-class Publishing(Protocol):
-    """What an experiment needs of releases: agents that are there, and a default that changes."""
+class Releases(Protocol):
+    """What an experiment needs of publishing: agents that are there, and a default that changes."""
 
     async def prepare(self, release: Release) -> list[str]:
         """Provision the agents of a release; returns the fields that drifted."""
@@ -91,10 +91,10 @@ class Experiments:
     """Experiments as operators lead them."""
 
     def __init__(
-        self, db: Database, releases_: Publishing, *, languages: list[str], clock: Callable[[], datetime]
+        self, db: Database, releases: Releases, *, languages: list[str], clock: Callable[[], datetime]
     ) -> None:
         self._db = db
-        self._releases = releases_
+        self._releases = releases
         self._languages = languages
         self._clock = clock
 
@@ -150,7 +150,7 @@ class Experiments:
             assert release is not None, "an arm's release cannot be deleted"
             await self._releases.prepare(release)
         try:
-            return await self._turn(experiment_id, "draft", "running")
+            return await self._begun(experiment_id)
         except psycopg.errors.UniqueViolation:
             raise Conflict(
                 f"Another experiment of {experiment.interpreter_id} is running; stop it first.",
@@ -160,7 +160,7 @@ class Experiments:
     async def stop(self, experiment_id: UUID) -> Experiment:
         """End it: everybody gets the default release again; repeating it changes nothing."""
         experiment = await self.read(experiment_id)
-        return experiment if experiment.status == "stopped" else await self._turn(experiment_id, "running", "stopped")
+        return experiment if experiment.status == "stopped" else await self._ended(experiment_id, "running", "stopped")
 
     async def promote(self, experiment_id: UUID, name: str) -> Experiment:
         """Make an arm's release the default and end the experiment; raises what activating raises.
@@ -181,7 +181,7 @@ class Experiments:
         await self._releases.activate(experiment.interpreter_id, arm.release, based_on=charge.number)
         if experiment.status == "promoted":
             return experiment
-        return await self._turn(experiment_id, experiment.status, "promoted", arm)
+        return await self._ended(experiment_id, experiment.status, "promoted", arm)
 
     async def results(self, experiment_id: UUID) -> Results:
         """What came of it so far, per dreamer and arm; raises `NotFound` and `StatisticsMissing`."""
@@ -193,27 +193,35 @@ class Experiments:
             figures = await store.figures(conn, arms, early_seconds=EARLY_SECONDS)
         return await asyncio.to_thread(evaluate, experiment, assigned, figures, failed)
 
-    async def _turn(
-        self, experiment_id: UUID, before: Status, after: Status, promoted: Arm | None = None
+    async def _begun(self, experiment_id: UUID) -> Experiment:
+        async with self._db.as_service() as conn:
+            # The interpreter is locked before its experiment, as retiring does: one of the two comes first.
+            default = await self._held(conn, experiment_id)
+            experiment = await _found(conn, experiment_id, lock=True)
+            if experiment.status == "running":
+                return experiment
+            _expect(experiment, "draft")
+            await store.begin(conn, experiment_id, default.number, self._clock())
+            await _tell(conn, "experiment.started", experiment)
+            return await _found(conn, experiment_id)
+
+    async def _held(self, conn: Connection, experiment_id: UUID) -> Release:
+        experiment = await _found(conn, experiment_id)
+        await interpreters.lock(conn, experiment.interpreter_id)
+        return _in_service(experiment, await interpreters.active_release(conn, experiment.interpreter_id))
+
+    async def _ended(
+        self, experiment_id: UUID, before: Status, after: Literal["stopped", "promoted"], promoted: Arm | None = None
     ) -> Experiment:
         async with self._db.as_service() as conn:
-            if after == "running":
-                # The interpreter is locked before its experiment, as retiring does: one of the two comes first.
-                await self._hold(conn, experiment_id)
             experiment = await _found(conn, experiment_id, lock=True)
             if experiment.status == after:
                 return experiment
             _expect(experiment, before)
-            await store.set_status(conn, experiment_id, after, self._clock())
-            if before in {"draft", "running"}:
-                event: EventType = "experiment.started" if after == "running" else "experiment.stopped"
-                await _tell(conn, event, experiment, promoted)
+            await store.end(conn, experiment_id, after, self._clock())
+            if before == "running":
+                await _tell(conn, "experiment.stopped", experiment, promoted)
             return await _found(conn, experiment_id)
-
-    async def _hold(self, conn: Connection, experiment_id: UUID) -> None:
-        experiment = await _found(conn, experiment_id)
-        await interpreters.lock(conn, experiment.interpreter_id)
-        _in_service(experiment, await interpreters.active_release(conn, experiment.interpreter_id))
 
 
 async def _tell(conn: Connection, event: EventType, experiment: Experiment, promoted: Arm | None = None) -> None:
@@ -238,9 +246,8 @@ def _in_service(experiment: Experiment, default: Release | None) -> Release:
 
 def _undoes_nothing(experiment: Experiment, arm: Arm, default: Release) -> None:
     """Raise `Conflict` when promoting would put a release out of charge that took it after the experiment began."""
-    began, took_charge = experiment.started_at, default.activated_at
-    later = experiment.status == "promoted" or (began and took_charge and took_charge > began)
-    if later and default.number != arm.release:
+    expected = {arm.release} if experiment.status == "promoted" else {arm.release, experiment.default_at_start}
+    if default.number not in expected:
         raise Conflict(
             f"Release {default.number} of {experiment.interpreter_id} is in charge by a later decision; promoting "
             f"{arm.name} would undo that. Nothing was changed. If you mean to, activate release {arm.release}.",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 from psycopg.rows import class_row, scalar_row
@@ -11,11 +11,11 @@ from psycopg.types.json import Jsonb
 
 from oneiro.database.pool import Connection
 from oneiro.http import Cursor
-from oneiro.interpreters.experiments.models import ArmPlan, Experiment, ExperimentPlan, Status
+from oneiro.interpreters.experiments.models import ArmPlan, Experiment, ExperimentPlan
 
 _EXPERIMENT: Final = """
     SELECT e.id, e.interpreter_id, e.name, e.note, e.status, e.eligibility, e.created_by, e.created_at, e.started_at,
-           e.stopped_at, arms.arms
+           e.default_at_start, e.stopped_at, arms.arms
     FROM experiments AS e
     CROSS JOIN LATERAL (
         SELECT jsonb_agg(
@@ -92,17 +92,21 @@ async def running(conn: Connection, interpreter_id: str) -> UUID | None:
     return row[0] if row else None
 
 
-async def set_status(conn: Connection, experiment_id: UUID, status: Status, now: datetime) -> None:
-    """Note that it began or ended."""
+async def begin(conn: Connection, experiment_id: UUID, default: int, now: datetime) -> None:
+    """Note that it runs from now on, beside this number of the default release."""
     await conn.execute(
         """
-        UPDATE experiments
-        SET status = %(status)s,
-            started_at = CASE WHEN %(status)s = 'running' THEN %(now)s ELSE started_at END,
-            stopped_at = CASE WHEN %(status)s = 'running' THEN NULL ELSE %(now)s END
-        WHERE id = %(id)s
+        UPDATE experiments SET status = 'running', started_at = %s, default_at_start = %s, stopped_at = NULL
+        WHERE id = %s
         """,
-        {"id": experiment_id, "status": status, "now": now},
+        (now, default, experiment_id),
+    )
+
+
+async def end(conn: Connection, experiment_id: UUID, status: Literal["stopped", "promoted"], now: datetime) -> None:
+    """Note that it ended, or that an arm of one that had ended was promoted."""
+    await conn.execute(
+        "UPDATE experiments SET status = %s, stopped_at = %s WHERE id = %s", (status, now, experiment_id)
     )
 
 
