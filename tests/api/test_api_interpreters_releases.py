@@ -345,3 +345,16 @@ async def test_the_overview_counts_agents_and_voices(operator: httpx.AsyncClient
     assert seen["cached_voices"] == before["cached_voices"] + 1
     assert seen["slots"] == {"used": 0, "limit": 100}
     assert (seen["drift"], seen["unreconciled"]) == ([], 0)
+
+
+async def test_a_voice_that_the_platform_does_not_know_leaves_the_old_release_in_charge(
+    operator: httpx.AsyncClient,
+) -> None:
+    answer = await publish(operator, {"voice": {"voice_id": "nobodyhasthisvoice"}})
+
+    assert answer.status_code == 502
+    problem = answer.json()
+    assert problem["code"] == "agent_creation_failed"
+    assert "knows no voice nobodyhasthisvoice" in problem["detail"]
+    assert "Release 1 stays in charge" in problem["detail"]
+    assert (await default_of(operator))["release"] == 1

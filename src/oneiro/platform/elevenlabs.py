@@ -180,6 +180,14 @@ class ElevenLabsPlatform:
             lambda options: self._voice_settings.update(voice_id, request=settings, request_options=options),
         )
 
+    async def has_voice(self, voice_id: str) -> bool:
+        """Whether agents can speak with this voice."""
+        try:
+            await self._provision("read_voice", lambda options: self._voices.get(voice_id, request_options=options))
+        except PlatformLacks:
+            return False
+        return True
+
     async def list_voices(self, cursor: str | None = None) -> tuple[list[HeldVoice], str | None]:
         """A page of the voices that were designed, and the cursor of the next one."""
         answer = await self._provision(

@@ -12,6 +12,8 @@ from typing import Any, Final
 from oneiro.errors import OneiroError
 from oneiro.platform.errors import PlatformLacks, PlatformRefused, PlatformUnavailable
 
+NO_VOICE: Final = {"voice_not_found", "voice_does_not_exist"}
+"""Codes that have come with 400 for a voice that is not there (elevenlabs-python#293)."""
 COME_AGAIN: Final = {408, 425, 429}
 DEFAULT_RETRY_AFTER: Final = 5.0
 LONGEST_RETRY_AFTER: Final = 300.0
@@ -34,7 +36,7 @@ def fault_of(
             f"The voice platform answered {status}{_colon(code(body))}. Please try again shortly.",
             retry_after=DEFAULT_RETRY_AFTER if wait is None and status == 429 else wait,
         )
-    if status == 404:
+    if status == 404 or code(body) in NO_VOICE:
         return PlatformLacks(f"The voice platform does not know this{_colon(said)}")
     return PlatformRefused(f"The voice platform answered {status}{_colon(said)}")
 

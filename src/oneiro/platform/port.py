@@ -185,6 +185,9 @@ class VoicePlatform(Protocol):
     async def tune_voice(self, voice_id: str, tuning: VoiceTuning) -> None:
         """Set how a voice of ours sounds."""
 
+    async def has_voice(self, voice_id: str) -> bool:
+        """Whether agents can speak with this voice."""
+
     async def list_voices(self, cursor: str | None = None) -> tuple[list[HeldVoice], str | None]:
         """A page of the voices that were designed, and the cursor of the next one."""
 

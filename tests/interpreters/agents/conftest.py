@@ -109,6 +109,10 @@ class Wire:
         await self._begin("tune_voice")
         await self.inner.tune_voice(voice_id, tuning)
 
+    async def has_voice(self, voice_id: str) -> bool:
+        await self._begin("has_voice")
+        return await self.inner.has_voice(voice_id)
+
     async def list_agents(self, tag: str, cursor: str | None = None) -> tuple[list[HeldAgent], str | None]:
         return await self.inner.list_agents(tag, cursor)
 
@@ -170,6 +174,9 @@ class Engine:
         generated = (await self._ask("POST", "/v1/text-to-voice/design", preview))["previews"][0]["generated_voice_id"]
         body = {"voice_name": name, "voice_description": description, "generated_voice_id": generated}
         return str((await self._ask("POST", "/v1/text-to-voice", body))["voice_id"])
+
+    async def silence(self, voice_id: str) -> None:
+        await self._ask("DELETE", f"/v1/voices/{voice_id}")
 
     async def misbehave(self, fault: dict[str, Any]) -> None:
         await self._ask("POST", "/engine/faults", {"faults": [fault]})

@@ -11,8 +11,9 @@ from oneiro.database.pool import Database
 from oneiro.errors import CircuitBreakerOpenError, OneiroError, PlatformUnavailable
 from oneiro.interpreters import store as interpreters
 from oneiro.interpreters.agents import store, traces
-from oneiro.interpreters.agents.models import Draft
+from oneiro.interpreters.agents.models import VOICE_GONE, Draft
 from oneiro.interpreters.agents.service import Agents
+from oneiro.interpreters.agents.voices import REFUSED_FOR
 from oneiro.interpreters.models import Release
 from oneiro.platform.errors import PlatformLacks
 from oneiro.platform.port import VoicePlatform, lacking
@@ -40,7 +41,8 @@ class Inspection:
         others have theirs; a platform that is away ends the run by its breaker.
         """
         async with self._db.as_service() as conn:
-            rows = await store.unread(conn, self._clock() - EVERY, AT_ONCE)
+            now = self._clock()
+            rows = await store.unread(conn, now - EVERY, now - REFUSED_FOR, AT_ONCE)
         read = 0
         for row in rows:
             try:
@@ -68,9 +70,32 @@ class Inspection:
             await self._agents.forget(row.agent_id)
             await self._anew(row, release)
             return
+        voice = await self._voice(row, release)
+        if voice is None:
+            await self._anew(row, release)
+            return
+        drift = tuple(sorted({*drift, *voice}))
         await self._note(row, wanted, drift)
         if lacking(drift):
             await self._anew(row, release)
+
+    async def _voice(self, row: store.InUse, release: Release) -> tuple[str, ...] | None:
+        """What is wrong with the agent's voice; None when that has taken it out of use, as another would not have it.
+
+        Raises `PlatformUnavailable`.
+        """
+        if row.voice_error is not None:
+            voice = await self._agents.voice(release)
+            if voice.error_code is not None:
+                return voice.drift
+            await self._agents.replace(row, voice_gone=False)
+            return None
+        if row.voice_source not in {"configured", "designed"} or await self._platform.has_voice(row.voice_id):
+            return ()
+        if row.voice_source == "configured":
+            return (VOICE_GONE,)
+        await self._agents.replace(row, voice_gone=True)
+        return None
 
     async def _note(self, row: store.InUse, wanted: Draft, drift: tuple[str, ...]) -> None:
         """What was found, in one transaction; an agent that lacks a protection is out of use from then on."""

@@ -16,6 +16,10 @@ VoiceSource = Literal["configured", "designed", "default"]
 OWNER_TAG: Final = "oneiro"
 """The tag that all agents of Oneiro bear on the platform, whichever installation made them."""
 
+VOICE_REFUSED: Final = "voice.voice_description.refused"
+VOICE_GONE: Final = "voice.voice_id.gone"
+"""Drift that no comparison of fields shows: the platform refused the description, or has the voice no more."""
+
 FIRST_PAUSE, LONGEST_PAUSE, PATIENCE = 0.05, 1.0, 20.0
 """Seconds between two looks at a row that somebody else works on, doubling; and how long to look in all."""
 
@@ -58,12 +62,21 @@ class Provisioned:
 
 @dataclass(frozen=True, slots=True)
 class AgentVoice:
-    """The voice of an agent, where it comes from, and which settings of the document it cannot have."""
+    """The voice of an agent, where it comes from, and which settings of the document it cannot have.
+
+    `error_code`: why it is the default one. `fresh`: the platform has just made it for us.
+    """
 
     voice_id: str
     source: VoiceSource
     ignored: tuple[str, ...] = ()
     error_code: str | None = None
+    fresh: bool = False
+
+    @property
+    def drift(self) -> tuple[str, ...]:
+        """What is told of an agent that speaks with the default voice because its own was refused."""
+        return (VOICE_REFUSED,) if self.error_code else ()
 
 
 def session_key(user_id: UUID, dream_id: UUID | None) -> str:

@@ -15,7 +15,7 @@ import structlog
 from oneiro.database.pool import Connection, Database
 from oneiro.errors import AgentCreationError, OneiroError, PlatformUnavailable
 from oneiro.interpreters.agents import home_store, store, traces
-from oneiro.interpreters.agents.models import Draft, Patience, Provisioned, Tally
+from oneiro.interpreters.agents.models import AgentVoice, Draft, Patience, Provisioned, Tally
 from oneiro.interpreters.agents.spec import draft
 from oneiro.interpreters.agents.workshop import WORK_SECONDS, Created, Made, Workshop, elapsed_ms, uncounted
 from oneiro.interpreters.models import Release
@@ -85,7 +85,8 @@ class Agents:
         agent, created = await self._known(wanted), False
         if agent is None:
             agent, created = await self._prepare(release, wanted, tally)
-        return Provisioned(agent.agent_id, created, tally.count, elapsed_ms(began), wanted.prompt_sha256, agent.drift)
+        sha = agent.prompt_sha256 or wanted.prompt_sha256
+        return Provisioned(agent.agent_id, created, tally.count, elapsed_ms(began), sha, agent.drift)
 
     async def forget(self, agent_id: str) -> None:
         """The platform does not know this agent any more: the next `ensure` makes a new one."""
@@ -93,6 +94,18 @@ class Agents:
             interpreter_id = await store.forget(conn, agent_id, self._clock())
             if interpreter_id is not None:
                 await traces.retired(conn, agent_id, interpreter_id, "unknown_to_platform")
+
+    async def voice(self, release: Release) -> AgentVoice:
+        """The voice that a new agent of this release would have, designed when it is time; raises as `Voices.of`."""
+        return await self._workshop.voices.of(release.document, Tally())
+
+    async def replace(self, row: store.InUse, *, voice_gone: bool) -> None:
+        """Take an agent out of use whose voice is gone, or for which there is a better one now."""
+        if voice_gone:
+            await self._workshop.voices.forget(row.voice_id)
+        async with self._db.as_service() as conn:
+            if await store.replace(conn, row.id, self._clock()):
+                await traces.retired(conn, row.agent_id, row.interpreter_id, "voice")
 
     async def sweep(self) -> int:
         """Take out of use what is not wanted any more, and enqueue a job for each agent that can go; how many.
@@ -155,7 +168,7 @@ class Agents:
             if row.agent_id is not None:
                 if await self._replaced(conn, row, row.agent_id, wanted, now) or not await _take(conn, row, now):
                     return None
-                return Made(row.agent_id, tuple(row.drift))
+                return Made(row.agent_id, tuple(row.drift), prompt_sha256=row.prompt_sha256)
         if waited and row.free and row.error_code:
             raise _failed_elsewhere(row.error_code)
         return None
@@ -187,6 +200,7 @@ class Agents:
                 made = await self._workshop.make(wanted, voice, claim, tally, began)
                 if made is not None:
                     return made, True
+                voice = await self._workshop.voice(release, wanted, tally, began)
             elif not await patience.pause():
                 raise PlatformUnavailable("The interpreter is still being prepared.", retry_after=5.0)
             known = await self._known(wanted, waited=True)

@@ -11,7 +11,7 @@ from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from oneiro.database.pool import Connection
-from oneiro.interpreters.agents.models import Draft, tag
+from oneiro.interpreters.agents.models import AgentVoice, Draft, VoiceSource, tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class AgentRow:
     id: UUID
     agent_id: str | None
     config_sha256: str | None
+    prompt_sha256: str | None
     created_at: datetime
     drift: list[str]
     error_code: str | None
@@ -56,6 +57,8 @@ class InUse:
     model: str
     config_sha256: str
     voice_id: str
+    voice_source: VoiceSource | None
+    voice_error: str | None
     drift: list[str]
     wanted: bool
     installation: str
@@ -86,7 +89,7 @@ async def live(conn: Connection, draft: Draft, now: datetime) -> AgentRow | None
     async with conn.cursor(row_factory=class_row(AgentRow)) as cursor:
         await cursor.execute(
             """
-            SELECT id, agent_id, config_sha256, created_at, drift, error_code, last_used_at,
+            SELECT id, agent_id, config_sha256, prompt_sha256, created_at, drift, error_code, last_used_at,
                    state = 'provisioning' AND coalesce(lease_until <= %(now)s, true) AS free,
                    scope = 'session' AS expires,
                    scope = 'session' AND coalesce(expires_at <= %(now)s, false) AS expired
@@ -107,14 +110,15 @@ async def claim(conn: Connection, draft: Draft, owner: str, now: datetime, until
             """
             INSERT INTO platform_agents AS mine (
                 interpreter_id, release_id, language, model, scope, session_key, expires_at,
-                config_sha256, lease_owner, lease_until, created_at
+                config_sha256, prompt_sha256, lease_owner, lease_until, created_at
             ) VALUES (
                 %(interpreter_id)s, %(release_id)s, %(language)s, %(model)s, %(scope)s, %(session_key)s,
-                %(expires_at)s, %(config_sha256)s, %(owner)s, %(until)s, %(now)s
+                %(expires_at)s, %(config_sha256)s, %(prompt_sha256)s, %(owner)s, %(until)s, %(now)s
             )
             ON CONFLICT (release_id, language, model, session_key) WHERE state IN ('provisioning', 'ready', 'drifted')
             DO UPDATE SET lease_owner = excluded.lease_owner, lease_until = excluded.lease_until, error_code = NULL,
-                config_sha256 = excluded.config_sha256, created_at = excluded.created_at,
+                config_sha256 = excluded.config_sha256, prompt_sha256 = excluded.prompt_sha256,
+                created_at = excluded.created_at,
                 expires_at = excluded.expires_at
             WHERE mine.state = 'provisioning' AND coalesce(mine.lease_until <= %(now)s, true)
             RETURNING mine.id, mine.xmax <> 0 AS taken_over, oneiro.installation() AS installation
@@ -125,6 +129,7 @@ async def claim(conn: Connection, draft: Draft, owner: str, now: datetime, until
                 "scope": "session" if draft.session_key else "release",
                 "expires_at": draft.expires_at,
                 "config_sha256": draft.config_sha256,
+                "prompt_sha256": draft.prompt_sha256,
                 "owner": owner,
                 "until": until,
                 "now": now,
@@ -139,7 +144,7 @@ async def ready(
     owner: str,
     *,
     agent_id: str,
-    voice_id: str,
+    voice: AgentVoice,
     drift: tuple[str, ...],
     now: datetime,
 ) -> bool:
@@ -148,7 +153,8 @@ async def ready(
         """
         UPDATE platform_agents
         SET state = CASE WHEN %(drift)s::jsonb = '[]' THEN 'ready' ELSE 'drifted' END,
-            agent_id = %(agent_id)s, voice_id = %(voice_id)s, drift = %(drift)s, error_code = NULL,
+            agent_id = %(agent_id)s, voice_id = %(voice_id)s, voice_source = %(source)s,
+            voice_error = %(voice_error)s, drift = %(drift)s, error_code = NULL,
             lease_owner = NULL, lease_until = NULL, verified_at = %(now)s, last_used_at = %(now)s
         WHERE id = %(id)s AND state = 'provisioning' AND lease_owner = %(owner)s
         """,
@@ -156,7 +162,9 @@ async def ready(
             "id": row_id,
             "owner": owner,
             "agent_id": agent_id,
-            "voice_id": voice_id,
+            "voice_id": voice.voice_id,
+            "source": voice.source,
+            "voice_error": voice.error_code,
             "drift": Jsonb(list(drift)),
             "now": now,
         },
@@ -312,18 +320,23 @@ async def retired(conn: Connection, row_id: UUID, now: datetime) -> bool:
     return done.rowcount == 1
 
 
-async def unread(conn: Connection, before: datetime, limit: int) -> list[InUse]:
-    """Agents of releases that were last read back before `before`, those first that waited longest."""
+async def unread(conn: Connection, before: datetime, voiceless: datetime, limit: int) -> list[InUse]:
+    """Agents of releases that were last read back before `before`, those first that waited longest.
+
+    Those that speak with the default voice because theirs was refused are due earlier, before `voiceless`.
+    """
     async with conn.cursor(row_factory=class_row(InUse)) as cursor:
         await cursor.execute(
             """
             SELECT a.id, a.agent_id, a.interpreter_id, r.number AS release, a.language, a.model, a.config_sha256,
-                   a.voice_id, a.drift, a.expires_at IS NULL AS wanted, oneiro.installation() AS installation
+                   a.voice_id, a.voice_source, a.voice_error, a.drift, a.expires_at IS NULL AS wanted,
+                   oneiro.installation() AS installation
             FROM platform_agents AS a JOIN interpreter_releases AS r ON r.id = a.release_id
-            WHERE a.scope = 'release' AND a.state IN ('ready', 'drifted') AND a.verified_at <= %s
+            WHERE a.scope = 'release' AND a.state IN ('ready', 'drifted')
+              AND (a.verified_at <= %s OR (a.voice_error IS NOT NULL AND a.verified_at <= %s))
             ORDER BY a.verified_at LIMIT %s
             """,
-            (before, limit),
+            (before, voiceless, limit),
         )
         return await cursor.fetchall()
 

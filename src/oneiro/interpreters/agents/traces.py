@@ -38,7 +38,8 @@ async def drifted(conn: Connection, wanted: Draft, agent_id: str, fields: tuple[
 async def retired(conn: Connection, agent_id: str, interpreter_id: str | None, reason: str) -> None:
     """An agent is out of use, or gone from the platform.
 
-    reason: `expired`, `outdated`, `unprotected` (out of use), `deleted`, `unknown_to_platform`, `orphan` (gone).
+    reason: `expired`, `outdated`, `unprotected`, `voice` (out of use), `deleted`, `unknown_to_platform`, `orphan`
+    (gone).
     """
     data = {"interpreter_id": interpreter_id, "reason": reason}
     await outbox.record(conn, "agent.retired", entity_type="agent", entity_id=agent_id, data=data)

@@ -5,10 +5,12 @@ A row under a lease is work in progress; whoever finds the lease lapsed may take
 
 from dataclasses import dataclass
 from datetime import datetime
+from math import isclose
 
 from psycopg.rows import class_row
 
 from oneiro.database.pool import Connection
+from oneiro.platform.port import VoiceTuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,15 @@ class VoiceRow:
 
     voice_id: str | None
     error_code: str | None
+    style: float | None
+    use_speaker_boost: bool | None
     free: bool
+
+    def ignored(self, tuning: VoiceTuning) -> tuple[str, ...]:
+        """The settings of this tuning that the voice does not have: it was tuned once, with the ones of that time."""
+        style = self.style is not None and isclose(self.style, tuning.style, abs_tol=1e-6)
+        kept = {"voice.style": style, "voice.use_speaker_boost": self.use_speaker_boost == tuning.use_speaker_boost}
+        return tuple(name for name, same in kept.items() if not same)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +44,8 @@ async def find(conn: Connection, description_sha256: str, now: datetime) -> Voic
     async with conn.cursor(row_factory=class_row(VoiceRow)) as cursor:
         await cursor.execute(
             """
-            SELECT voice_id, error_code, voice_id IS NULL AND coalesce(lease_until <= %s, true) AS free
+            SELECT voice_id, error_code, style, use_speaker_boost,
+                   voice_id IS NULL AND coalesce(lease_until <= %s, true) AS free
             FROM platform_voices WHERE description_sha256 = %s
             """,
             (now, description_sha256),
@@ -62,14 +73,17 @@ async def claim(
         return await cursor.fetchone()
 
 
-async def ready(conn: Connection, description_sha256: str, owner: str, voice_id: str) -> bool:
-    """Keep the voice that we designed; False when the lease is no longer ours."""
+async def ready(
+    conn: Connection, description_sha256: str, owner: str, voice_id: str, tuned: VoiceTuning | None
+) -> bool:
+    """Keep the voice that we designed, and what it was tuned with; False when the lease is no longer ours."""
     done = await conn.execute(
         """
-        UPDATE platform_voices SET voice_id = %s, error_code = NULL, lease_owner = NULL, lease_until = NULL
+        UPDATE platform_voices
+        SET voice_id = %s, style = %s, use_speaker_boost = %s, error_code = NULL, lease_owner = NULL, lease_until = NULL
         WHERE description_sha256 = %s AND lease_owner = %s
         """,
-        (voice_id, description_sha256, owner),
+        (voice_id, tuned and tuned.style, tuned and tuned.use_speaker_boost, description_sha256, owner),
     )
     return done.rowcount == 1
 
@@ -85,3 +99,8 @@ async def free(
         """,
         (error_code, until, description_sha256, owner),
     )
+
+
+async def forget(conn: Connection, voice_id: str) -> None:
+    """Forget a voice that the platform has no more: whoever needs one of its description designs it again."""
+    await conn.execute("DELETE FROM platform_voices WHERE voice_id = %s", (voice_id,))

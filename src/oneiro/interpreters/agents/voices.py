@@ -65,7 +65,7 @@ class Voices:
         sha = hashlib.sha256(voice.voice_description.encode()).hexdigest()
         patience = Patience()
         while True:
-            known = await self._known(sha)
+            known = await self._known(sha, tuning_of(voice))
             if known is not None:
                 return known
             claim = await self._claim(sha, document.id)
@@ -76,13 +76,19 @@ class Voices:
             if not await patience.pause():
                 raise PlatformUnavailable("The interpreter's voice is still being made.", retry_after=10.0)
 
-    async def _known(self, sha: str) -> AgentVoice | None:
+    async def forget(self, voice_id: str) -> None:
+        """The platform has this voice no more: the next one that needs it designs it again."""
+        async with self._db.as_service() as conn:
+            await voice_store.forget(conn, voice_id)
+        log.warning("voice.gone", voice_id=voice_id)
+
+    async def _known(self, sha: str, tuning: VoiceTuning) -> AgentVoice | None:
         async with self._db.as_service() as conn:
             row = await voice_store.find(conn, sha, self._clock())
         if row is None or row.free:
             return None
         if row.voice_id is not None:
-            return AgentVoice(row.voice_id, "designed")
+            return AgentVoice(row.voice_id, "designed", row.ignored(tuning))
         return self._instead(row.error_code) if row.error_code else None
 
     async def _claim(self, sha: str, interpreter_id: str) -> voice_store.Claim | None:
@@ -99,7 +105,7 @@ class Voices:
         try:
             async with asyncio.timeout(WORK_SECONDS):
                 voice_id, adopted = await self._found_or_designed(document, voice, claim, tally)
-                ignored = await self._tune(voice_id, voice, tally)
+                tuned = await self._tune(voice_id, tuning_of(voice), tally)
         except (PlatformRefused, PlatformLacks) as error:
             log.warning("voice.refused", interpreter_id=document.id, code=error.code)
             await self._free(sha, error.code, self._clock() + REFUSED_FOR)
@@ -110,14 +116,14 @@ class Voices:
         except BaseException:
             await self._free(sha, None, None)
             raise
-        ms = round((time.perf_counter() - began) * 1000)
+        ms, ignored = round((time.perf_counter() - began) * 1000), () if tuned else OF_OWN_VOICES
         async with self._db.as_service() as conn:
-            if not await voice_store.ready(conn, sha, self._owner, voice_id):
+            if not await voice_store.ready(conn, sha, self._owner, voice_id, tuned):
                 # Ours is spare, unless whoever took over found this very one; the stock-taking tells and removes it.
                 log.warning("voice.lease_lost", voice_id=voice_id, interpreter_id=document.id)
                 return None
             await traces.voice_designed(conn, document.id, voice_id, ignored=ignored, adopted=adopted, ms=ms)
-        return AgentVoice(voice_id, "designed", ignored)
+        return AgentVoice(voice_id, "designed", ignored, fresh=True)
 
     async def _found_or_designed(
         self, document: InterpreterDocument, voice: Voice, claim: voice_store.Claim, tally: Tally
@@ -138,16 +144,15 @@ class Voices:
                 return held.id
         return None
 
-    async def _tune(self, voice_id: str, voice: Voice, tally: Tally) -> tuple[str, ...]:
-        """Give the new voice its own settings; the names of those it did not take."""
-        tuning = VoiceTuning(voice.stability, voice.similarity_boost, voice.style, voice.use_speaker_boost)
+    async def _tune(self, voice_id: str, tuning: VoiceTuning, tally: Tally) -> VoiceTuning | None:
+        """Give the new voice its own settings; None when it did not take them."""
         try:
             await tally(self._platform.tune_voice(voice_id, tuning))
         except (PlatformUnavailable, PlatformRefused, PlatformLacks) as error:
             # The voice speaks all the same, and designing it again would only make another one.
             log.warning("voice.not_tuned", voice_id=voice_id, code=error.code)
-            return OF_OWN_VOICES
-        return ()
+            return None
+        return tuning
 
     async def _free(self, sha: str, error_code: str | None, until: datetime | None) -> None:
         async with self._db.as_service() as conn:
@@ -155,3 +160,8 @@ class Voices:
 
     def _instead(self, error_code: str | None) -> AgentVoice:
         return AgentVoice(self._default, "default", OF_OWN_VOICES, error_code)
+
+
+def tuning_of(voice: Voice) -> VoiceTuning:
+    """The settings of the voice itself."""
+    return VoiceTuning(voice.stability, voice.similarity_boost, voice.style, voice.use_speaker_boost)

@@ -40,11 +40,15 @@ def uncounted(interpreter: str, seconds: float, *, success: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An agent that exists on the platform and may be used; `drift` names fields that do not protect."""
+    """An agent that exists on the platform and may be used; `drift` names fields that do not protect.
+
+    `prompt_sha256`: of the prompt that it was made with, which another version of Oneiro may have rendered.
+    """
 
     agent_id: str
     drift: tuple[str, ...] = ()
     adopted: bool = False
+    prompt_sha256: str | None = None
 
 
 class Workshop:
@@ -67,7 +71,7 @@ class Workshop:
         self._work_seconds = work_seconds
         self._lease = timedelta(seconds=work_seconds + SPARE_SECONDS)
         self._owner = uuid4().hex
-        self._voices = Voices(db, platform, default_voice_id=default_voice_id, owner=self._owner, clock=clock)
+        self.voices = Voices(db, platform, default_voice_id=default_voice_id, owner=self._owner, clock=clock)
 
     async def claim(self, wanted: Draft) -> store.Claim | None:
         """Take the row of the draft under our lease; None when somebody else has it."""
@@ -81,7 +85,7 @@ class Workshop:
     async def voice(self, release: Release, wanted: Draft, tally: Tally, began: float) -> AgentVoice:
         """The voice for the agent; raises `PlatformUnavailable`, of which events and counts tell first."""
         try:
-            return await self._voices.of(release.document, tally)
+            return await self.voices.of(release.document, tally)
         except PlatformUnavailable as error:
             async with self._db.as_service() as conn:
                 await traces.provision_failed(conn, wanted, error.code, elapsed_ms(began))
@@ -91,10 +95,13 @@ class Workshop:
     async def make(
         self, wanted: Draft, voice: AgentVoice, claim: store.Claim, tally: Tally, began: float
     ) -> Made | None:
-        """Make the agent under our lease; None when the lease was lost meanwhile."""
+        """Make the agent under our lease; None when the lease was lost meanwhile, or its voice is gone."""
         spec = replace(wanted.spec, voice_id=voice.voice_id, tag=claim.tag)
         try:
-            made = await self._in_time(wanted, spec, claim, tally)
+            made = await self._in_time(wanted, spec, voice, claim, tally)
+            if made is None:
+                await self._without(voice, claim)
+                return None
             finished = await self._finish(wanted, claim, made, voice, elapsed_ms(began))
         except (PlatformRefused, PlatformLacks) as error:
             failure = AgentCreationError(f"{spec.name}: {error.detail}", retryable=False)
@@ -115,15 +122,39 @@ class Workshop:
         log.warning("agent.lease_lost", agent_id=made.agent_id, interpreter_id=wanted.interpreter_id)
         return None
 
-    async def _in_time(self, wanted: Draft, spec: AgentSpec, claim: store.Claim, tally: Tally) -> Made:
+    async def _without(self, voice: AgentVoice, claim: store.Claim) -> None:
+        """The platform has no voice any more that it designed for us: both are to be made anew."""
+        await self.voices.forget(voice.voice_id)
+        async with self._db.as_service() as conn:
+            await store.free(conn, claim.id, self._owner, None)
+
+    async def _in_time(
+        self, wanted: Draft, spec: AgentSpec, voice: AgentVoice, claim: store.Claim, tally: Tally
+    ) -> Made | None:
         """Make the agent within the bound that the lease outlasts: nobody takes over a row that is worked on."""
         try:
             async with asyncio.timeout(self._work_seconds):
-                return await self._make(wanted, spec, claim, tally)
+                if not await self._speaks(spec, voice, tally):
+                    return None
+                made = await self._make(wanted, spec, claim, tally)
+                return replace(made, drift=tuple(sorted({*made.drift, *voice.drift})))
         except TimeoutError:
             raise PlatformUnavailable(
                 "The voice platform took too long to prepare the interpreter.", retry_after=5.0
             ) from None
+
+    async def _speaks(self, spec: AgentSpec, voice: AgentVoice, tally: Tally) -> bool:
+        """Whether the platform has the voice; one that an operator named and it does not have is an error.
+
+        The default voice is not asked for: it is ready from the start, and listed only for those who chose it.
+        """
+        if voice.fresh or voice.source == "default" or await tally(self._platform.has_voice(voice.voice_id)):
+            return True
+        if voice.source == "designed":
+            return False
+        raise AgentCreationError(
+            f"{spec.name}: voice.voice_id: the platform knows no voice {voice.voice_id}.", retryable=False
+        )
 
     async def _make(self, wanted: Draft, spec: AgentSpec, claim: store.Claim, tally: Tally) -> Made:
         """Adopt the agent whose answer was lost, when it is as it should be, or create one and read it back."""
@@ -162,7 +193,7 @@ class Workshop:
                 claim.id,
                 self._owner,
                 agent_id=made.agent_id,
-                voice_id=voice.voice_id,
+                voice=voice,
                 drift=made.drift,
                 now=self._clock(),
             )
