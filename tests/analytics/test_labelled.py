@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from oneiro.analytics import sentiment
+from oneiro.analytics.conversations import words
 from oneiro.dreamwork import topics
 
 HERE = Path(__file__).parent
-PASSAGES = tomllib.loads((HERE / "labelled.toml").read_text())["passage"]
+LABELLED = tomllib.loads((HERE / "labelled.toml").read_text())
+PASSAGES, LINES = LABELLED["passage"], LABELLED["line"]
 MOODS = {"positive": "positive", "negative": "negative", "neutral": "neither"}
 
 
@@ -26,7 +28,19 @@ def measured() -> dict[str, float]:
         same += mood == passage["mood"]
         opposite += {mood, passage["mood"]} == {"positive", "negative"}
     count = len(PASSAGES)
-    return {"precision": hits / found, "recall": hits / wanted, "same": same / count, "opposite": opposite / count}
+    figures = {"precision": hits / found, "recall": hits / wanted, "same": same / count, "opposite": opposite / count}
+    return {**figures, **insights()}
+
+
+def insights() -> dict[str, float]:
+    """Precision and recall of the lines in which something becomes clear, each said after a dream was told."""
+    hits = found = wanted = 0
+    for line in LINES:
+        read = words.read(["I dreamed of my mother at the lake.", line["text"]], "en")
+        assert read is not None
+        seen = read.phases[-1] == "insight"
+        hits, found, wanted = hits + (seen and line["insight"]), found + seen, wanted + line["insight"]
+    return {"insights": hits / found, "insights_found": hits / wanted}
 
 
 def test_themes_and_moods_are_read_as_well_as_was_measured() -> None:
@@ -35,6 +49,8 @@ def test_themes_and_moods_are_read_as_well_as_was_measured() -> None:
     assert now["recall"] >= 0.43
     assert now["same"] >= 0.6
     assert now["opposite"] <= 0.06
+    assert now["insights"] >= 0.75
+    assert now["insights_found"] >= 0.5
 
 
 def test_the_reference_tells_what_is_measured() -> None:
