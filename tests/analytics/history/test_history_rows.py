@@ -106,6 +106,29 @@ async def test_the_numbers_are_those_that_the_product_computes_from_the_rows(
             assert row["ended_at"] == facts.ended_at
 
 
+async def test_each_row_is_the_one_that_the_product_s_own_store_writes(
+    furnished: House, db_url: str, database: Database, plan: Plans
+) -> None:
+    await service.load(db_url, plan(conversations=60), ignore)
+    own = {"id", "source_event", "computed_to", "created_at", "updated_at"}
+    measured = (
+        "SELECT conversation_id, metric_type, metric_value, metadata, agent_id, interpreter_id, recorded_at"
+        " FROM agent_metrics WHERE metric_type IN ('completion_rate', 'response_time') ORDER BY 1, 2"
+    )
+    rows = await furnished.look("SELECT * FROM conversation_analytics ORDER BY conversation_id")
+    measures = await furnished.look(measured)
+    await furnished.look("DELETE FROM conversation_analytics")
+    await furnished.look("DELETE FROM agent_metrics WHERE metric_type IN ('completion_rate', 'response_time')")
+    for row in rows:
+        await furnished.tell(row["conversation_id"], "conversation.reconciled", filled=0)
+    await furnished.consume()
+    anew = await furnished.look("SELECT * FROM conversation_analytics ORDER BY conversation_id")
+    assert [{k: v for k, v in row.items() if k not in own} for row in anew] == [
+        {k: v for k, v in row.items() if k not in own} for row in rows
+    ]
+    assert await furnished.look(measured) == measures
+
+
 async def test_a_replay_of_an_end_changes_nothing_of_a_made_up_row(furnished: House, db_url: str, plan: Plans) -> None:
     await service.load(db_url, plan(conversations=20), ignore)
     before = await furnished.look("SELECT id, counts, snapshot, ended_at FROM conversation_analytics ORDER BY id")

@@ -2,6 +2,10 @@
 
 A night is staged as a few numbers; what its rows hold stands in the tables of talks, lines, sessions and leads, so that
 a conversation with all that belongs to it costs a hundred bytes on the way.
+
+This is the one store that writes the tables of other features (dreamers, conversations, analytics): theirs write a row
+at a time, and a million nights take a set-based statement for each table. A test holds its rows to be those that the
+features' own stores write.
 """
 
 from collections.abc import Iterable, Sequence
