@@ -31,8 +31,8 @@ HERS: Final[Mapping[str, SQL]] = {
         """
         SELECT id, interpreter_id, dream_id, status, transport, text_only, language, model, priority, release_id,
                arm_id, agent_id, prompt_sha256, variable_names, created_at, started_at, paused_at, last_activity_at,
-               ended_at, end_reason, error_code, summary, rating, rating_comment, connection_count, message_count, degraded,
-               safety_tier, metadata
+               ended_at, end_reason, error_code, summary, rating, rating_comment, connection_count, message_count,
+               degraded, safety_tier, metadata
         FROM conversations WHERE user_id = %(user_id)s ORDER BY created_at, id
         """
     ),
