@@ -1,6 +1,5 @@
 """Experiments over HTTP, first words that remember, and agents under fire."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -195,31 +194,6 @@ class TestPlatformAway:
 
         assert (answer.status_code, answer.json()["code"]) == (503, "platform_unavailable")
         assert (await operator.get(f"/admin/experiments/{experiment_id}")).json()["status"] == "draft"
-
-
-class TestTwoReplicasRacingFirstStarts:
-    @pytest.fixture
-    def settings(self, settings: Settings) -> Settings:
-        return settings.model_copy(update={"max_concurrent_calls": 1000})
-
-    async def test_a_hundred_make_one_agent(
-        self, sign_in: SignIn, replica: FastAPI, look: Look, change: Change
-    ) -> None:
-        await change("UPDATE platform_agents SET state = 'retired', retired_at = now()")
-        dreamers = [sign_in(at=(None, replica)[place % 2]) for place in range(100)]
-
-        answers = await asyncio.gather(
-            *(
-                one.post("/conversations", json={"interpreter_id": "carl", "text_only": True}, timeout=110)
-                for one in dreamers
-            )
-        )
-
-        assert {answer.status_code for answer in answers} == {201}
-        assert len({answer.json()["agent_id"] for answer in answers}) == 1
-        assert await look("SELECT count(*) AS n FROM platform_agents WHERE state <> 'retired'") == [{"n": 1}]
-        provisioned = await look("SELECT 1 FROM system_events WHERE event_type = 'agent.provisioned'")
-        assert len(provisioned) == 1
 
 
 async def spoke(client: httpx.AsyncClient, *said: str) -> None:

@@ -74,15 +74,6 @@ async def test_the_next_start_needs_no_call_but_the_signed_url(
     assert await look("SELECT upstream_calls FROM conversations") == [{"upstream_calls": 1}]
 
 
-async def test_fifty_times_a_published_change_is_used_by_the_next_start_on_another_replica(
-    operator: httpx.AsyncClient, sign_in: SignIn, replica: FastAPI
-) -> None:
-    for turn in range(50):
-        assert (await publish(operator, {"name": f"Carl {turn}"})).status_code == 201
-        started = await sign_in(at=replica).post("/conversations", json={"interpreter_id": "carl", "text_only": True})
-        assert started.json()["interpreter_name"] == f"Carl {turn}"
-
-
 async def test_a_stored_release_waits_until_it_is_activated_and_an_earlier_one_comes_back(
     operator: httpx.AsyncClient, look: Look
 ) -> None:
