@@ -174,7 +174,7 @@ def make_parts(
 
     sign_in = CircuitBreaker("jwks", report=report, is_fault=lambda error: isinstance(error, httpx.HTTPError))
     keys = _keys(settings, sign_in)
-    breakers = tuple(CircuitBreaker(name, report=report) for name in ("conversations", "agents"))
+    breakers = tuple(CircuitBreaker(name, report=report) for name in ("conversations", "agents", "sockets"))
     if isinstance(keys, KeySet):
         breakers = (*breakers, sign_in)
     if around.llm is not None:
@@ -190,11 +190,15 @@ def make_parts(
         clock=clock,
         observe=metrics.platform_call,
     )
+
+    def rest() -> float:
+        return max(breakers[0].rest(), breakers[2].rest())
+
     agents = Agents(db, platform, settings=settings, clock=clock, created=metrics.agent_created)
     conversations = Conversations(db, settings=settings, clock=clock)
     publishing = Publishing(db, agents, languages=settings.languages, models=settings.models, clock=clock)
     stand_in = _stand_in(around.stand_in, settings, clock) if around.stand_in else None
-    addresses = Addresses(agents, platform, settings=settings, clock=clock, stand_in=stand_in, rest=breakers[0].rest)
+    addresses = Addresses(agents, platform, settings=settings, clock=clock, stand_in=stand_in, rest=rest)
     wiring = Wiring(db, addresses, settings, around.simulated, clock, begun=metrics.start)
     overview = PlatformOverview(db, breakers, slots=settings.max_concurrent_calls, clock=clock)
     events = Events(db)
@@ -238,7 +242,7 @@ def make_parts(
             platform,
             agents,
             clock=clock,
-            breaker=breakers[0],
+            breaker=breakers[2],
             stand_in=stand_in,
             tail=tail,
             figures=Figures(turn=metrics.turn, frames=metrics.frames),

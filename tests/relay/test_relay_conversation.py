@@ -93,7 +93,8 @@ async def test_two_sockets_that_race_for_a_ticket_get_one_call(dreamer: Any, dia
             return f"{socket.socket.close_code} {socket.socket.close_reason}"
 
     outcomes = await asyncio.gather(*map(attempt, sockets))
-    assert sorted(outcomes) == ["1008 ticket_used"] * 3 + ["conversation_initiation_metadata"]
+    assert outcomes.count("conversation_initiation_metadata") == 1
+    assert set(outcomes) <= {"conversation_initiation_metadata", "1008 ticket_used", "1013 opening"}
     (row,) = await look("SELECT connection_count FROM conversations")
     assert row["connection_count"] == 1
 

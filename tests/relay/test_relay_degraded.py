@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from tests.relay.conftest import Passing
 
 from oneiro.app import Surroundings, create_app
 from oneiro.cli.listen import bind, listening
@@ -289,6 +290,32 @@ async def test_dreamwork_answers_when_the_model_is_away_too_and_operators_see_it
     assert shown["llm"] == "open"
     assert 'oneiro_breaker_state{name="llm"} 2.0' in await metrics(house)
     await until("SELECT 1 FROM system_events WHERE event_type = 'breaker.opened' AND event_data ->> 'name' = 'llm'")
+
+
+async def test_the_stand_in_forgets_a_session_whose_ticket_was_used_up_meanwhile(
+    house: House, sign_in: SignIn, dial: Dial, down: Down, until: Rows
+) -> None:
+    started = await sign_in(house).start()
+    await down()
+    relay = house.app.state.relay
+    forgotten = asyncio.Event()
+
+    class Late(Passing):
+        async def connect(self, *_known: Any) -> bool:
+            return False
+
+    class Noting(Passing):
+        async def forget(self, conversation_id: str) -> None:
+            await self.inner.forget(conversation_id)
+            forgotten.set()
+
+    relay._relayed, relay._stand_in = Late(relay._relayed), Noting(relay._stand_in)
+    socket = await dial(started["signed_url"])
+    await socket.send(type="conversation_initiation_client_data")
+
+    assert await socket.closed() == (1008, "ticket_used")
+    async with asyncio.timeout(5):
+        await forgotten.wait()
 
 
 async def test_without_a_model_the_dreamer_is_told_kindly_and_when_to_come_back(

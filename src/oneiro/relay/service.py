@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -32,6 +32,8 @@ from oneiro.relay.limits import SUBPROTOCOL, Limits
 from oneiro.tracing import continued, traced
 
 CLOSING_TRIES: Final = 10
+MOST_SOCKETS: Final = 2
+"""Sockets of one session at a time: each that is let in costs a session of the platform, whoever wins the ticket."""
 DONE: Final = Filter(
     types=frozenset(f"conversation.{what}" for what in ("ended", "timed_out", "failed", "deleted", "paused", "resumed"))
     | {"dreamer.erased"}
@@ -76,6 +78,7 @@ class Relay:
         self._figures, self._told = figures or Figures(), Counter[tuple[str, str]]()
         self.watch = Watch(Counter(), self._figures.turn)
         self._calls: dict[tuple[UUID, int], Call] = {}
+        self._sockets = Counter[tuple[UUID, int]]()
         self._empty = asyncio.Event()
         self._empty.set()
         self._closing: set[asyncio.Task[None]] = set()
@@ -107,7 +110,11 @@ class Relay:
         """
         self._draining = True
         if not await self._emptied(seconds):
-            await interrupt([conversation_id for conversation_id, _ in self._calls])
+            try:
+                await interrupt([conversation_id for conversation_id, _ in self._calls])
+            except OneiroError as error:
+                # The sweeper finds them by their slots, which lapse.
+                log.warning("relay.not_interrupted", code=error.code)
             for call in list(self._calls.values()):
                 call.stop(DRAINED)
             await self._emptied(self._limits.settling)
@@ -149,8 +156,26 @@ class Relay:
 
     async def _serve(self, client: Leg, admission: Admission) -> None:
         one, session = admission.key
-        with continued("relay.call", admission.traceparent, conversation_id=one, session=session):
+        call = continued("relay.call", admission.traceparent, conversation_id=one, session=session)
+        with call, self._door(admission.key):
             await self._call(client, admission)
+
+    @contextmanager
+    def _door(self, key: tuple[UUID, int]) -> Iterator[None]:
+        """Let a socket in while few others of its session are: until it is over, and for `drain` to wait for it."""
+        if self._sockets[key] >= MOST_SOCKETS:
+            raise TooMany("This conversation is being opened already.", code="opening")
+        self._sockets[key] += 1
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self._sockets -= Counter([key])
+            self._settle()
+
+    def _settle(self) -> None:
+        if not self._calls and not self._sockets:
+            self._empty.set()
 
     async def _call(self, client: Leg, admission: Admission) -> None:
         try:
@@ -160,18 +185,26 @@ class Relay:
             await self._relayed.write(admission, [Fault(error.code, phase="connect")])
             raise
         try:
-            connected = await self._relayed.connect(admission, platform_id)
-        except BaseException:
-            await upstream.close(1000, "")
-            raise
-        if not connected:
-            await asyncio.gather(upstream.close(1000, ""), client.close(1008, "ticket_used"))
-            return
-        try:
-            await self._relay(client, upstream, metadata, admission)
+            if await self._connected(client, upstream, admission, platform_id):
+                await self._relay(client, upstream, metadata, admission)
         finally:
             if admission.degraded:
                 await self._forget(platform_id)
+
+    async def _connected(self, client: Leg, upstream: Leg, admission: Admission, platform_id: str) -> bool:
+        """Use the ticket up; else both sides are closed."""
+        refused = (1008, "ticket_used")
+        try:
+            # Draining may have begun while the platform was asked; the ticket is left for another server.
+            if self._draining:
+                refused = (DRAINED.code, DRAINED.words)
+            elif await self._relayed.connect(admission, platform_id):
+                return True
+        except BaseException:
+            await upstream.close(1000, "")
+            raise
+        await asyncio.gather(upstream.close(1000, ""), client.close(*refused))
+        return False
 
     @traced("relay.open")
     async def _open(self, admission: Admission) -> tuple[Admission, UpstreamLeg, str, str]:
@@ -189,6 +222,8 @@ class Relay:
 
     async def _open_platform(self, admission: Admission) -> tuple[Admission, UpstreamLeg, str, str]:
         """The platform's socket, just in time; an agent it has forgotten is made anew."""
+        if rest := self._breaker.rest():
+            raise PlatformUnavailable("The voice platform's sockets are being left alone.", retry_after=rest)
         known = (admission.release, admission.language, admission.model)
         address = await reach(self._agents, self._platform, *known, session_key=admission.session_key)
         if address.agent.agent_id != admission.agent_id:
@@ -225,7 +260,9 @@ class Relay:
         ledger = Ledger(lambda entries: self._relayed.write(admission, entries))
         call = Call(admission, client, upstream, ledger, limits=self._limits, watch=self.watch, now=self._clock)
         self._calls[admission.key] = call
-        self._empty.clear()
+        if self._draining:
+            # It began while this one was let in, and may be done with stopping the others.
+            call.stop(DRAINED)
         writer = asyncio.create_task(ledger.run(), name="relay writer")
         ending = DRAINED  # Of a task that is cancelled from outside.
         try:
@@ -254,20 +291,23 @@ class Relay:
         ending: Ending,
     ) -> None:
         """Close both sides at once, then write what is left to write."""
-        sides = [upstream.close(1000, "User ended conversation"), call.hear_out()]
-        if not ending.by_client:
-            sides.append(client.close(ending.code, ending.words))
-        await asyncio.gather(*sides, return_exceptions=True)
-        settled = await ledger.settled(within=self._limits.settling)
-        await end([writer])
-        if not settled:
-            log.error("relay.lines_left", conversation_id=str(call.admission.conversation_id))
-            self._relayed.keep_findings(call.admission, ledger.left())
-        await self._note_end(call.admission, ending)
-        self._count()
-        del self._calls[call.admission.key]
-        if not self._calls:
-            self._empty.set()
+        try:
+            sides = [upstream.close(1000, "User ended conversation"), call.hear_out()]
+            if not ending.by_client:
+                sides.append(client.close(ending.code, ending.words))
+            await asyncio.gather(*sides, return_exceptions=True)
+            settled = await ledger.settled(within=self._limits.settling)
+            await end([writer])
+            if not settled:
+                log.error("relay.lines_left", conversation_id=str(call.admission.conversation_id))
+                self._relayed.keep_findings(call.admission, ledger.left())
+            await self._note_end(call.admission, ending)
+        finally:
+            # Whatever went wrong: a call that stays here keeps its slot for good, and nobody can stop it.
+            writer.cancel()
+            del self._calls[call.admission.key]
+            self._settle()
+            self._count()
 
     async def _note_end(self, admission: Admission, ending: Ending) -> None:
         """Write how it ended; a database that is away for longer leaves it to the sweeper."""
