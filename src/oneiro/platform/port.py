@@ -7,6 +7,8 @@ from typing import Final, Literal, Protocol
 
 PROVISIONING_SECONDS: Final = 15.0
 """The bound of each call that concerns agents, voices or past conversations, but for designing a voice."""
+OWNER_TAG: Final = "oneiro"
+"""The tag that all agents of Oneiro bear on the platform, whichever installation made them."""
 DESIGN_SECONDS: Final = 45.0
 """Designing a voice renders three previews of the sample before it answers."""
 

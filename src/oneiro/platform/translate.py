@@ -7,10 +7,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from oneiro.platform.port import AgentSpec
+from oneiro.platform.port import OWNER_TAG, AgentSpec
 
 FIRST_MESSAGE: Final = "{{opening}}"
-OWNER_TAG: Final = "oneiro"
 CLIENT_EVENTS: Final = (
     "conversation_initiation_metadata",
     "ping",

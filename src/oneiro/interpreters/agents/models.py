@@ -13,9 +13,6 @@ from oneiro.platform.port import AgentSpec
 Answer = TypeVar("Answer")
 VoiceSource = Literal["configured", "designed", "default"]
 
-OWNER_TAG: Final = "oneiro"
-"""The tag that all agents of Oneiro bear on the platform, whichever installation made them."""
-
 VOICE_REFUSED: Final = "voice.voice_description.refused"
 VOICE_GONE: Final = "voice.voice_id.gone"
 """Drift that no comparison of fields shows: the platform refused the description, or has the voice no more."""
@@ -82,16 +79,6 @@ class AgentVoice:
 def session_key(user_id: UUID, dream_id: UUID | None) -> str:
     """Names one dreamer and dream without telling who, for an agent of their own (`ONEIRO_AGENT_SCOPE=session`)."""
     return hashlib.sha256(f"{user_id}:{dream_id or 'general'}".encode()).hexdigest()
-
-
-def tag(installation: str, row_id: UUID) -> str:
-    """Names the agent of one row: a later row of the same release never adopts what was forgotten before."""
-    return f"{prefix(installation)}{row_id.hex}"
-
-
-def prefix(installation: str) -> str:
-    """Begins the tags of this installation's agents: others may have theirs in the same workspace."""
-    return f"{OWNER_TAG}-{installation}-"
 
 
 class Tally:

@@ -33,6 +33,8 @@ IDLE: Final = timedelta(minutes=15)
 """How long after its last start an agent is left alone, as a signed URL opens for that long."""
 NOTED: Final = timedelta(minutes=5)
 """A start that takes an agent of a release notes it only when it was not noted for so long: every start writes none."""
+SESSIONS_KEPT: Final = timedelta(days=30)
+"""How long the row of a session's agent stays after the agent is gone, for whoever looks into a complaint."""
 SWEPT_AT_ONCE: Final = 100
 RETIRE: Final = "agents.retire"
 MOST_DRAFTS: Final = 512
@@ -119,6 +121,7 @@ class Agents:
                 return 0
             await store.follow(conn, now)
             await store.take_out(conn, now=now, before=now - GRACE, idle=now - IDLE)
+            await store.purge(conn, now - SESSIONS_KEPT)
             rows = await store.due(conn, RETIRE, before=now - GRACE, idle=now - IDLE, limit=SWEPT_AT_ONCE)
             jobs = [await enqueue(conn, RETIRE, {"row": str(row)}, dedupe_key=f"{RETIRE}/{row}") for row in rows]
         return sum(job is not None for job in jobs)

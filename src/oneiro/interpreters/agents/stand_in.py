@@ -33,6 +33,7 @@ class StandIn:
     def __init__(self, engine: VoicePlatform, *, settings: Settings) -> None:
         self._engine = engine
         self._settings = settings
+        self._drafts: dict[tuple[UUID, str, str], Draft] = {}
         self._made: dict[tuple[UUID, str, str], str] = {}
 
     def agent(self, release: Release, language: str, model: str) -> Provisioned:
@@ -58,11 +59,15 @@ class StandIn:
         await self._engine.close()
 
     def _draft(self, release: Release, language: str, model: str) -> Draft:
-        return draft(
-            release,
-            language,
-            model,
-            protocol=CRISIS_PROTOCOL,
-            max_seconds=self._settings.max_call_seconds,
-            default_voice_id=self._settings.default_voice_id,
-        )
+        key = (release.id, language, model)
+        known = self._drafts.get(key)
+        if known is None:
+            known = self._drafts[key] = draft(
+                release,
+                language,
+                model,
+                protocol=CRISIS_PROTOCOL,
+                max_seconds=self._settings.max_call_seconds,
+                default_voice_id=self._settings.default_voice_id,
+            )
+        return known

@@ -5,9 +5,9 @@ only what bears our mark, is older than a day, and was never talked to: whatever
 installation's agents among it, is none of our business.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -15,28 +15,15 @@ import structlog
 from oneiro.database.pool import Database
 from oneiro.errors import PlatformUnavailable
 from oneiro.interpreters.agents import home_store, stock_store, traces
-from oneiro.interpreters.agents.models import OWNER_TAG, prefix
+from oneiro.interpreters.agents.marks import every, prefix, voice_sha
 from oneiro.platform.errors import PlatformRefused
-from oneiro.platform.port import HeldAgent, VoicePlatform
+from oneiro.platform.port import OWNER_TAG, HeldAgent, VoicePlatform
 
 OLD: Final = timedelta(days=1)
 """Younger ones may be on their way into a row."""
-MOST_PAGES: Final = 100
 REMOVED_AT_ONCE: Final = 50
 
-Held = TypeVar("Held")
 log = structlog.get_logger(__name__)
-
-
-async def every(page_of: Callable[[str | None], Awaitable[tuple[list[Held], str | None]]]) -> AsyncIterator[Held]:
-    """Each thing of a list that comes in pages."""
-    cursor: str | None = None
-    for _ in range(MOST_PAGES):
-        page, cursor = await page_of(cursor)
-        for each in page:
-            yield each
-        if cursor is None:
-            return
 
 
 class StockTaking:
@@ -113,20 +100,6 @@ class StockTaking:
             return False
         log.info("voice.removed", voice_id=voice_id)
         return True
-
-
-def voice_name(name: str, mark: str, sha: str) -> str:
-    """The name of a voice on the platform: the interpreter's, and our mark with what it was designed from."""
-    return f"{name[:50]} · {mark}{sha[:_SHA_SHOWN]}"
-
-
-def voice_sha(name: str, mark: str) -> str | None:
-    """The beginning of the description's hash in a voice's name; None when it does not bear our mark."""
-    sha = name.rpartition(f" · {mark}")[2]
-    return sha if len(sha) == _SHA_SHOWN and sha != name else None
-
-
-_SHA_SHOWN: Final = 16
 
 
 def _row_of(agent: HeldAgent, mark: str) -> UUID | None:

@@ -11,7 +11,8 @@ from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from oneiro.database.pool import Connection
-from oneiro.interpreters.agents.models import AgentVoice, Draft, VoiceSource, tag
+from oneiro.interpreters.agents.marks import tag
+from oneiro.interpreters.agents.models import AgentVoice, Draft, VoiceSource, session_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,8 @@ async def forget(conn: Connection, agent_id: str, now: datetime) -> str | None:
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(
             """
-            UPDATE platform_agents SET state = 'retired', retired_at = %s
+            UPDATE platform_agents
+            SET state = 'retired', retired_at = %s, session_key = CASE scope WHEN 'session' THEN id::text ELSE '' END
             WHERE agent_id = %s AND state IN ('ready', 'drifted', 'retiring')
             RETURNING interpreter_id
             """,
@@ -312,12 +314,52 @@ async def leaving(conn: Connection, row_id: UUID) -> Leaving | None:
 
 
 async def retired(conn: Connection, row_id: UUID, now: datetime) -> bool:
-    """Note that the platform has deleted the agent; False when that was noted before."""
+    """Note that the platform has deleted the agent, and whose it was no more; False when that was noted before."""
     done = await conn.execute(
-        "UPDATE platform_agents SET state = 'retired', retired_at = %s WHERE id = %s AND state = 'retiring'",
+        """
+        UPDATE platform_agents
+        SET state = 'retired', retired_at = %s, session_key = CASE scope WHEN 'session' THEN id::text ELSE '' END
+        WHERE id = %s AND state = 'retiring'
+        """,
         (now, row_id),
     )
     return done.rowcount == 1
+
+
+async def purge(conn: Connection, before: datetime) -> None:
+    """Delete rows of sessions whose agents are gone since `before`: there is one for every dream that was told."""
+    await conn.execute(
+        "DELETE FROM platform_agents WHERE scope = 'session' AND state = 'retired' AND retired_at <= %s", (before,)
+    )
+
+
+async def forget_dreamer(conn: Connection, user_id: UUID, now: datetime) -> None:
+    """Let agents that were made for one dreamer alone expire, and take away the keys that were made of her id.
+
+    Asked for before her dreams and conversations are deleted, which lead to them.
+    """
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            """
+            SELECT id FROM dreams WHERE user_id = %(id)s
+            UNION SELECT dream_id FROM conversations WHERE user_id = %(id)s
+            UNION SELECT NULL
+            """,
+            {"id": user_id},
+        )
+        keys = [session_key(user_id, dream_id) for dream_id in await cursor.fetchall()]
+    await conn.execute(
+        """
+        UPDATE platform_agents SET expires_at = %(now)s, session_key = id::text
+        WHERE scope = 'session' AND (session_key = ANY(%(keys)s) OR agent_id IN (
+            SELECT s.agent_id FROM conversation_sessions AS s JOIN conversations AS c ON c.id = s.conversation_id
+            WHERE c.user_id = %(id)s
+            UNION
+            SELECT agent_id FROM conversations WHERE user_id = %(id)s
+        ))
+        """,
+        {"id": user_id, "keys": keys, "now": now},
+    )
 
 
 async def unread(conn: Connection, before: datetime, voiceless: datetime, limit: int) -> list[InUse]:

@@ -12,8 +12,8 @@ import structlog
 from oneiro.database.pool import Database
 from oneiro.errors import PlatformUnavailable
 from oneiro.interpreters.agents import home_store, traces, voice_store
-from oneiro.interpreters.agents.models import AgentVoice, Patience, Tally, prefix
-from oneiro.interpreters.agents.stock import every, voice_name, voice_sha
+from oneiro.interpreters.agents.marks import every, prefix, voice_name, voice_sha
+from oneiro.interpreters.agents.models import AgentVoice, Patience, Tally
 from oneiro.interpreters.models import InterpreterDocument, Voice
 from oneiro.platform.errors import PlatformLacks, PlatformRefused
 from oneiro.platform.port import DESIGN_SECONDS, PROVISIONING_SECONDS, VoicePlatform, VoiceTuning

@@ -165,7 +165,7 @@ class AgentView(BaseModel):
     drift: list[str]
     error_code: str | None
     created_at: datetime
-    leaves_at: datetime | None = Field(description="When it is taken away; null while it is wanted.")
+    leaves_at: datetime | None = Field(description="When it is taken away at the earliest; null while it is wanted.")
 
 
 class InterpreterDetail(InterpreterView):

@@ -6,7 +6,7 @@ The platform is asked between transactions. Documents are checked in a thread: a
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from oneiro.auth import Identity
 from oneiro.database.pool import Connection, Database, DatabaseUnavailable
@@ -14,7 +14,8 @@ from oneiro.errors import Conflict, NotFound, OneiroError
 from oneiro.http import Page
 from oneiro.interpreters import documents, releases
 from oneiro.interpreters import store as interpreters
-from oneiro.interpreters.agents.service import GRACE, Agents
+from oneiro.interpreters.agents.models import Provisioned
+from oneiro.interpreters.agents.service import GRACE, IDLE, Agents
 from oneiro.interpreters.experiments.service import stop_running
 from oneiro.interpreters.models import InterpreterDocument, Release
 from oneiro.interpreters.prompts import render_system, validate
@@ -32,6 +33,9 @@ from oneiro.interpreters.publishing.models import (
     view,
 )
 from oneiro.interpreters.publishing.preview import preview
+
+MADE_AT_ONCE: Final = 4
+"""Agents of one release that are made side by side; the platform bounds how many requests it takes at a time."""
 
 
 class Publishing:
@@ -57,7 +61,7 @@ class Publishing:
             known = await _known(conn, interpreter_id)
             release = await _release(conn, interpreter_id, known.release or known.newest)
             previous = await interpreters.previous(conn, interpreter_id)
-            agents = await store.agents(conn, interpreter_id, GRACE)
+            agents = await store.agents(conn, interpreter_id, now=self._clock(), grace=GRACE, idle=IDLE)
         data = release.document.data()
         return InterpreterDetail(**known.model_dump(), document=data, previous=previous, agents=agents)
 
@@ -133,7 +137,19 @@ class Publishing:
         # Without a system prompt nothing is asked of the platform.
         await asyncio.to_thread(render_system, release.document, "")
         pairs = [(language, model) for language in self._languages for model in self._models]
-        made = [await self._agents.ensure(release, language, model) for language, model in pairs]
+        # The first alone: a voice is designed once, and a refusal told once.
+        made = [await self._agents.ensure(release, *pairs[0])]
+        at_once = asyncio.Semaphore(MADE_AT_ONCE)
+
+        async def ensure(language: str, model: str) -> Provisioned:
+            async with at_once:
+                return await self._agents.ensure(release, language, model)
+
+        # All are waited for, so that none is at work when the operator hears of another's failure.
+        for outcome in await asyncio.gather(*(ensure(*pair) for pair in pairs[1:]), return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            made.append(outcome)
         return sorted({field for agent in made for field in agent.drift})
 
     async def _stored(self, by: str, interpreter_id: str, new: NewRelease) -> tuple[Release, int]:

@@ -1,6 +1,6 @@
 """What operators read of interpreters, releases and agents."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from psycopg.rows import class_row
@@ -66,7 +66,9 @@ async def releases(
         return await cursor.fetchall()
 
 
-async def agents(conn: Connection, interpreter_id: str, grace: timedelta) -> list[AgentView]:
+async def agents(
+    conn: Connection, interpreter_id: str, *, now: datetime, grace: timedelta, idle: timedelta
+) -> list[AgentView]:
     """The interpreter's agents that are on the platform or on their way there, of the newest releases, 200 at most.
 
     Those of single sessions are left out.
@@ -75,11 +77,16 @@ async def agents(conn: Connection, interpreter_id: str, grace: timedelta) -> lis
         await cursor.execute(
             """
             SELECT a.agent_id, r.number AS release, a.language, a.model, a.state, a.voice_id, a.drift, a.error_code,
-                   a.created_at, coalesce(a.retired_at, a.expires_at) + %s AS leaves_at
+                   a.created_at,
+                   CASE WHEN coalesce(a.retired_at, a.expires_at) IS NULL THEN NULL
+                        ELSE greatest(%(now)s, CASE WHEN a.error_code = 'unprotected' AND a.state = 'retiring'
+                            THEN greatest(a.created_at, a.verified_at, a.last_used_at) + %(idle)s
+                            ELSE coalesce(a.retired_at, a.expires_at) + %(grace)s END)
+                   END AS leaves_at
             FROM platform_agents AS a JOIN interpreter_releases AS r ON r.id = a.release_id
-            WHERE a.interpreter_id = %s AND a.state <> 'retired' AND a.scope = 'release'
+            WHERE a.interpreter_id = %(interpreter_id)s AND a.state <> 'retired' AND a.scope = 'release'
             ORDER BY r.number DESC, a.language, a.model LIMIT 200
             """,
-            (grace, interpreter_id),
+            {"interpreter_id": interpreter_id, "now": now, "grace": grace, "idle": idle},
         )
         return await cursor.fetchall()

@@ -168,26 +168,6 @@ async def delete(conn: Connection, user_id: UUID, conversations: list[UUID], pla
     return sum([(await conn.execute(statement, values)).rowcount for statement in _DELETED])
 
 
-async def forget_agents(conn: Connection, user_id: UUID) -> None:
-    """Let agents that were made for her alone expire now, and take away the key that was made of her id."""
-    await conn.execute(
-        """
-        UPDATE platform_agents SET expires_at = now(), session_key = gen_random_uuid()::text
-        WHERE scope = 'session' AND agent_id IN (
-            SELECT s.agent_id FROM conversation_sessions AS s JOIN conversations AS c ON c.id = s.conversation_id
-            WHERE c.user_id = %(id)s
-            UNION
-            SELECT agent_id FROM conversations WHERE user_id = %(id)s
-            UNION
-            SELECT s ->> 'agent_id'
-            FROM system_events CROSS JOIN LATERAL jsonb_array_elements(event_data -> 'sessions') AS s
-            WHERE user_id = %(id)s AND event_type = 'conversation.deleted'
-        )
-        """,
-        {"id": user_id},
-    )
-
-
 async def delete_profile(conn: Connection, user_id: UUID) -> int:
     """Delete her own row, or empty it where a host application's tables hold on to it; returns how many changed."""
     await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
