@@ -158,7 +158,7 @@ async def test_publishing_at_once_gives_each_its_own_number(database: Database, 
 async def test_a_document_in_any_script_comes_back_unchanged(database: Database, make: Make) -> None:
     document = make(name="李雷 🌙", full_name="Ольга Ṛta", description='José said: {{ opening }} \\ "x" \' %s')
     await published(database, document)
-    store._DOCUMENTS.clear()
+    store.DOCUMENTS.clear()
     async with database.as_service() as conn:
         found = await store.active_release(conn, "ada")
     assert found is not None

@@ -1,6 +1,5 @@
 """The rows of interpreters and their releases."""
 
-from collections import OrderedDict
 from typing import Final, LiteralString
 from uuid import UUID
 
@@ -8,11 +7,11 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 
 from oneiro.database.pool import Connection
+from oneiro.interpreters.document_cache import DocumentCache
 from oneiro.interpreters.models import InterpreterDocument, Release, Voice
 
-# Releases are frozen, so a document that was read once is right for ever.
-_DOCUMENTS: Final[OrderedDict[UUID, InterpreterDocument]] = OrderedDict()
-_KEPT: Final = 256
+# Room for a thousand and more of the usual size, and for some twenty as large as may be.
+DOCUMENTS: Final = DocumentCache(most_bytes=16 * 1024 * 1024)
 
 
 async def active_release(conn: Connection, interpreter_id: str) -> Release | None:
@@ -293,9 +292,9 @@ async def _release(conn: Connection, row: DictRow) -> Release:
 
 
 async def _document(conn: Connection, release_id: UUID) -> InterpreterDocument:
-    if release_id not in _DOCUMENTS:
-        found = await _rows(conn, "SELECT document FROM interpreter_releases WHERE id = %s", release_id)
-        _DOCUMENTS[release_id] = InterpreterDocument.model_validate(found[0]["document"])
-        if len(_DOCUMENTS) > _KEPT:
-            _DOCUMENTS.popitem(last=False)
-    return _DOCUMENTS[release_id]
+    known = DOCUMENTS.get(release_id)
+    if known is not None:
+        return known
+    query = "SELECT document, octet_length(document::text) AS size FROM interpreter_releases WHERE id = %s"
+    [found] = await _rows(conn, query, release_id)
+    return DOCUMENTS.keep(release_id, InterpreterDocument.model_validate(found["document"]), found["size"])
