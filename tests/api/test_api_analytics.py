@@ -58,6 +58,28 @@ async def test_a_talk_is_in_the_reports_and_a_rating_afterwards_as_well(
     assert {"analytics": 0, "agent_metrics": 0}.items() <= consumers.items()
 
 
+async def test_a_start_settles_whether_its_agent_was_known_and_a_resume_does_not_undo_that(
+    dreamer: httpx.AsyncClient, look: Look
+) -> None:
+    await talk(dreamer)
+    started = (await dreamer.post("/conversations", json={"interpreter_id": "carl", "text_only": True})).json()
+    path = f"/conversations/{started['conversation_id']}"
+    await dreamer.post(f"{path}/pause")
+    assert (await dreamer.post(f"{path}/resume")).status_code == 200
+    await dreamer.post(f"{path}/end", json={"reason": "user_ended"})
+    rows = await until(
+        look,
+        "SELECT counts, snapshot -> 'technical' AS technical FROM conversation_analytics WHERE conversation_id = %s",
+        started["conversation_id"],
+    )
+    assert (rows[0]["counts"]["agent_known"], rows[0]["counts"]["agent_known_n"]) == (1, 1)
+    assert rows[0]["technical"]["start_ms"] >= 0
+    hits = "SELECT metric_value::int AS ms FROM agent_metrics WHERE conversation_id = %s AND metric_type = %s"
+    assert len(await until(look, hits, started["conversation_id"], "agent_cache_hit")) == 1
+    # By its calls it would not have been.
+    assert rows[0]["technical"]["platform_calls"] == 2
+
+
 async def test_the_rows_of_analytics_quote_nobody(dreamer: httpx.AsyncClient, look: Look) -> None:
     await dreamer.patch("/me", json={"consents": {"analytics": True}})
     conversation_id = await talk(dreamer)
