@@ -1,8 +1,8 @@
 """Taking stock: what is on the platform under this installation's marks and no row knows is removed there.
 
 An agent is left over when its answer was lost or a process died before it wrote its row; a voice likewise. Removed is
-only what bears our mark, is older than a day, and was never talked to: whatever else stands in the workspace, another
-installation's agents among it, is none of our business.
+only what bears our mark and is older than a day, and an agent that was talked to only if its row is retired: whatever
+else stands in the workspace, another installation's agents among it, is none of our business.
 """
 
 from collections.abc import Callable
