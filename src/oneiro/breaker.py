@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, TypeVar
 
-from oneiro.errors import CircuitBreakerOpenError, PlatformUnavailable
+from oneiro.errors import CircuitBreakerOpenError, PlatformBusy, PlatformUnavailable
 
 State = Literal["closed", "open", "half-open"]
 Result = TypeVar("Result")
@@ -34,8 +34,8 @@ class BreakerStats:
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Whether the dependency is at fault: it was away, late, or failed; a refusal shows that it is well."""
-    return isinstance(error, PlatformUnavailable)
+    """Whether the dependency is at fault: it was away, late, or failed; a refusal or being busy shows that it is well."""
+    return isinstance(error, PlatformUnavailable) and not isinstance(error, PlatformBusy)
 
 
 class CircuitBreaker:

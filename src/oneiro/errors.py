@@ -106,6 +106,13 @@ class PlatformUnavailable(OneiroError):
     retryable = True
 
 
+class PlatformBusy(PlatformUnavailable):
+    """The voice platform is well and has no room for this call just now (429)."""
+
+    title = "The voice platform is busy"
+    code = "platform_busy"
+
+
 class CircuitBreakerOpenError(PlatformUnavailable):
     """The breaker is open: the call was not tried."""
 

@@ -309,3 +309,17 @@ async def test_calls_are_observed_by_name_and_outcome(connect: Connect, engine_u
     await asyncio.gather(platform.signed_url(agent_id), platform.signed_url("agent_gone"), return_exceptions=True)
 
     assert sorted(seen) == [("create_agent", "ok"), ("signed_url", "ok"), ("signed_url", "platform_lacks")]
+
+
+async def test_a_call_that_was_cancelled_is_not_observed_as_one_that_went_well(
+    connect: Connect, engine_url: str, spec: AgentSpec
+) -> None:
+    seen: list[tuple[str, str]] = []
+    platform = connect(engine_url, observe=lambda *told: seen.append(told[:2]))
+
+    asked = asyncio.create_task(platform.create_agent(spec))
+    await asyncio.sleep(0)
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+
+    assert seen == [("create_agent", "cancelled")]

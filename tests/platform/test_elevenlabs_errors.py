@@ -15,7 +15,7 @@ import pytest
 from oneiro.breaker import CircuitBreaker
 from oneiro.errors import CircuitBreakerOpenError, OneiroError, SetupError
 from oneiro.platform.elevenlabs import ElevenLabsPlatform
-from oneiro.platform.errors import PlatformLacks, PlatformRefused, PlatformUnavailable
+from oneiro.platform.errors import PlatformBusy, PlatformLacks, PlatformRefused, PlatformUnavailable
 from oneiro.platform.port import PROTECTIONS, AgentSpec, lacking
 
 Connect = Callable[..., ElevenLabsPlatform]
@@ -154,7 +154,7 @@ async def test_what_passes_is_unavailable_with_a_time_to_come_again(
 
     error = await failure(connect(url).create_agent(spec))
 
-    assert type(error) is PlatformUnavailable
+    assert type(error) is (PlatformBusy if status == 429 else PlatformUnavailable)
     assert (error.retryable, error.retry_after) == (True, wait)
     assert str(status) in error.detail
     # The SDK would have asked three times, and created three agents.
@@ -294,6 +294,18 @@ async def test_nobody_waits_longer_than_a_call_may_take(connect: Connect, script
 
     assert error.retry_after == 6
     assert len(script.asked) == 1
+
+
+async def test_a_platform_that_is_busy_is_not_left_alone(connect: Connect, script: Script, url: str) -> None:
+    script.answer(429, detail("concurrent_limit_exceeded", "Too many"), retry_after="6")
+    breaker = CircuitBreaker("conversations")
+    platform = connect(url, conversations=breaker)
+
+    errors = [await failure(platform.signed_url("agent_1")) for _ in range(8)]
+
+    assert {error.code for error in errors} == {"platform_busy"}
+    assert breaker.state == "closed"
+    assert breaker.stats(datetime.now(UTC)).failure_count == 0
 
 
 async def test_refusals_and_unknown_agents_leave_the_breaker_closed(connect: Connect, script: Script, url: str) -> None:

@@ -56,7 +56,8 @@ REPEATABLE: Final = frozenset(
 class Calls:
     """Makes calls; raises the errors that `VoicePlatform` names.
 
-    secret: cut out of the platform's texts. observe: told the call, its outcome (`ok` or an error's code), its seconds.
+    secret: cut out of the platform's texts. observe: told the call, its outcome (`ok`, an error's code, or
+    `cancelled`), its seconds.
     """
 
     def __init__(self, *, secret: str, clock: Callable[[], datetime], observe: Observe | None) -> None:
@@ -67,12 +68,15 @@ class Calls:
     async def ask(self, breaker: CircuitBreaker, name: str, seconds: float, call: Call[Answer]) -> Answer:
         """Make one call through its breaker, bounded as a whole, and tell how it went."""
         began = time.perf_counter()
-        outcome = "ok"
+        outcome = "cancelled"
         try:
-            return await breaker.call(lambda: self._insist(name, seconds, call))
+            answer = await breaker.call(lambda: self._insist(name, seconds, call))
         except OneiroError as error:
             outcome = error.code
             raise
+        else:
+            outcome = "ok"
+            return answer
         finally:
             tracing.past(f"platform.{name}", time.perf_counter() - began, outcome)
             if self._observe is not None:

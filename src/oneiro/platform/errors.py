@@ -1,8 +1,8 @@
 """What can go wrong with a voice platform, in our words."""
 
-from oneiro.errors import OneiroError, PlatformUnavailable
+from oneiro.errors import OneiroError, PlatformBusy, PlatformUnavailable
 
-__all__ = ["PlatformLacks", "PlatformRefused", "PlatformUnavailable"]
+__all__ = ["PlatformBusy", "PlatformLacks", "PlatformRefused", "PlatformUnavailable"]
 
 
 class PlatformRefused(OneiroError):

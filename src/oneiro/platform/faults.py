@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from oneiro.errors import OneiroError
-from oneiro.platform.errors import PlatformLacks, PlatformRefused, PlatformUnavailable
+from oneiro.platform.errors import PlatformBusy, PlatformLacks, PlatformRefused, PlatformUnavailable
 
 NO_VOICE: Final = {"voice_not_found", "voice_does_not_exist"}
 """Codes that have come with 400 for a voice that is not there (elevenlabs-python#293)."""
@@ -25,14 +25,16 @@ def fault_of(
 ) -> OneiroError:
     """Our error for an answer that is none: ours when it lies in what we asked, the platform's otherwise.
 
-    429 comes as `rate_limit_exceeded` and as `concurrent_limit_exceeded`: both pass. `secret` is cut out of texts.
+    429 comes as `rate_limit_exceeded` and as `concurrent_limit_exceeded`: both pass,
+    and neither is a fault of the platform. `secret` is cut out of texts.
     """
     said = message(body).replace(secret, "…")[:LONGEST_MESSAGE]
     if status is None or status < 300:
         return PlatformUnavailable("The voice platform gave an answer that cannot be read.")
     if status in COME_AGAIN or status >= 500:
         wait = retry_after(headers or {}, now)
-        return PlatformUnavailable(
+        kind = PlatformBusy if status == 429 else PlatformUnavailable
+        return kind(
             f"The voice platform answered {status}{_colon(code(body))}. Please try again shortly.",
             retry_after=DEFAULT_RETRY_AFTER if wait is None and status == 429 else wait,
         )
