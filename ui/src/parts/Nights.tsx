@@ -1,12 +1,23 @@
 // What comes back in her nights: each as a string of lights over time, which opens to the nights themselves.
-import { ask, type Insights, type Recurring } from "../api/client";
+import { ask, Problem, type Insights, type Recurring } from "../api/client";
 import { useLoaded } from "../store";
 import { when } from "./words";
 
 const LATER = "When an image, a feeling or a person comes on a second night, you will find it here.";
 
+/** Her nights where she is; by UTC where the server does not know the name of her zone. */
+async function read(): Promise<Insights> {
+  const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
+  try {
+    return await ask("get", "/v1/me/insights", { query: { zone: timeZone } });
+  } catch (error) {
+    if (error instanceof Problem && error.status === 422) return ask("get", "/v1/me/insights");
+    throw error;
+  }
+}
+
 export function Nights() {
-  const { value } = useLoaded<Insights>(() => ask("get", "/v1/me/insights"), "nights");
+  const { value } = useLoaded<Insights>(read, "nights");
   if (!value || value.dreams + value.conversations + value.left_out === 0) return null;
   const kinds: [string, Recurring[]][] = [
     ["Images", value.symbols],

@@ -119,7 +119,8 @@ def _line(message: NewMessage, conversation_id: UUID, facts: Facts, now: datetim
         sender=message.sender,
         content=message.content,
         occurred_at=max(min(message.timestamp or now, now), facts.created_at),
-        metadata=dumps(message.metadata),
+        # Who told a line is ours to say: `source` marks what came from the platform.
+        metadata=dumps({key: value for key, value in message.metadata.items() if key != "source"}),
         tier=assess(message.content, facts.language) if message.sender == "user" else Tier.none,
     )
 
