@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from oneiro.auth import KeySet, KeySetUnavailable, SharedSecret, Tokens, issue_token
+from oneiro.auth import KeySet, KeySetUnavailable, SharedSecret, Tokens, is_key_set_fault, issue_token
 from oneiro.breaker import CircuitBreaker
 from oneiro.errors import SecurityError, Unauthenticated
 
@@ -105,7 +105,9 @@ class Issuer:
 
     def __init__(self) -> None:
         self.asked = 0
-        self.down = False
+        self.down, self.status = False, 503
+        self.free = asyncio.Event()
+        self.free.set()
         self.keys: dict[str, ec.EllipticCurvePrivateKey] = {}
         self.add("one")
 
@@ -118,8 +120,9 @@ class Issuer:
 
     async def _answer(self, _request: Request) -> Response:
         self.asked += 1
+        await self.free.wait()
         if self.down:
-            return Response(status_code=503)
+            return Response(status_code=self.status)
         keys = [
             ECAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": kid, "alg": "ES256", "use": "sig"}
             for kid, key in self.keys.items()
@@ -190,7 +193,7 @@ async def test_without_any_key_sign_in_is_unavailable_and_says_so() -> None:
 async def test_an_issuer_that_fails_again_and_again_is_left_alone() -> None:
     issuer = Issuer()
     issuer.down = True
-    breaker = CircuitBreaker("jwks", is_fault=lambda error: isinstance(error, httpx.HTTPError))
+    breaker = CircuitBreaker("jwks", is_fault=is_key_set_fault)
     keys = issuer.key_set(breaker)
     checked = Tokens(keys, audience="authenticated")
 
@@ -200,6 +203,39 @@ async def test_an_issuer_that_fails_again_and_again_is_left_alone() -> None:
 
     assert breaker.state == "open"
     assert issuer.asked == 5
+    await keys.close()
+
+
+async def test_an_address_without_a_key_set_is_no_fault_of_the_issuer() -> None:
+    issuer = Issuer()
+    issuer.down, issuer.status = True, 404
+    breaker = CircuitBreaker("jwks", is_fault=is_key_set_fault)
+    keys = issuer.key_set(breaker)
+
+    for _ in range(8):
+        with pytest.raises(KeySetUnavailable):
+            await keys.key(issuer.token("one"))
+
+    assert breaker.state == "closed"
+    await keys.close()
+
+
+async def test_known_keys_serve_while_somebody_asks_for_new_ones() -> None:
+    issuer = Issuer()
+    keys = issuer.key_set()
+    await keys.key(issuer.token("one"))
+    issuer.add("two")
+    keys._asked -= 60
+    issuer.free.clear()
+    renewing = asyncio.create_task(keys.key(issuer.token("two")))
+    while issuer.asked < 2:  # noqa: ASYNC110 - the issuer counts, and has no event for it.
+        await asyncio.sleep(0)
+
+    async with asyncio.timeout(2):
+        assert (await keys.key(issuer.token("one"))).key_id == "one"
+    assert not renewing.done()
+    issuer.free.set()
+    assert (await renewing).key_id == "two"
     await keys.close()
 
 

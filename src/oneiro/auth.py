@@ -73,6 +73,13 @@ class KeySetUnavailable(OneiroError):
     retryable = True
 
 
+def is_key_set_fault(error: Exception) -> bool:
+    """Whether the key set's address is at fault: it is away, fails or is overrun; a 404 says that it is well."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code == 429 or error.response.status_code >= 500
+    return isinstance(error, httpx.TransportError)
+
+
 Guard = Callable[[Callable[[], Awaitable[httpx.Response]]], Awaitable[httpx.Response]]
 
 
@@ -102,6 +109,8 @@ class KeySet:
         Raises `KeySetUnavailable` while no set is known, so that nobody is signed out by an issuer that is down.
         """
         kid = str(_header(token).get("kid", ""))
+        if self._asking.locked() and kid in self._keys:
+            return self._keys[kid]  # One caller asks again; the others need not wait for it.
         async with self._asking:
             age = time.monotonic() - self._asked
             if not self._keys or age > KEY_SET_LIFETIME or (kid not in self._keys and age > UNKNOWN_KEY_PAUSE):

@@ -34,7 +34,7 @@ class BreakerStats:
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Whether the dependency is at fault: it was away, late, or failed; a refusal or being busy shows that it is well."""
+    """Whether the dependency is at fault: away, late, or failing; a refusal or being busy shows that it is well."""
     return isinstance(error, PlatformUnavailable) and not isinstance(error, PlatformBusy)
 
 

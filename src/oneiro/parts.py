@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
 
-import httpx
 from pydantic import SecretStr
 
 from oneiro import tracing
 from oneiro.analytics.insights.service import DreamerInsights
 from oneiro.analytics.reports.service import Reports
 from oneiro.analytics.rollups.service import Rollups
-from oneiro.auth import KeySet, SharedSecret, Tokens
+from oneiro.auth import KeySet, SharedSecret, Tokens, is_key_set_fault
 from oneiro.breaker import CircuitBreaker, State
 from oneiro.conversations.address import Addresses
 from oneiro.conversations.flags.service import SafetyQueue
@@ -172,7 +171,7 @@ def make_parts(
         metrics.breaker(name, state)
         told.tell(name, state)
 
-    sign_in = CircuitBreaker("jwks", report=report, is_fault=lambda error: isinstance(error, httpx.HTTPError))
+    sign_in = CircuitBreaker("jwks", report=report, is_fault=is_key_set_fault)
     keys = _keys(settings, sign_in)
     breakers = tuple(CircuitBreaker(name, report=report) for name in ("conversations", "agents", "sockets"))
     if isinstance(keys, KeySet):
