@@ -62,6 +62,9 @@ def db_name(postgres: Server, template: str) -> Iterator[str]:
     """Name of a fresh database with the schema, for this test alone."""
     name = f"test_{uuid4().hex}"
     _execute(postgres.admin_url, "CREATE DATABASE {database} TEMPLATE {template}", name, template)
+    with psycopg.connect(postgres.url(name), autocommit=True) as conn:
+        # A template may have agents; in a copy that is told so they may be deleted.
+        conn.execute("DELETE FROM oneiro.platform_home")
     yield name
     _execute(postgres.admin_url, "DROP DATABASE {database} WITH (FORCE)", name)
 
