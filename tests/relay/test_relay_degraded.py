@@ -39,6 +39,7 @@ class Model:
 
     url: str = ""
     away: bool = False
+    breaks_off: bool = False
     asked: list[dict[str, Any]] = field(default_factory=list)
 
     async def take(self, request: Request) -> Response:
@@ -50,6 +51,8 @@ class Model:
     async def _stream(self) -> AsyncIterator[str]:
         for piece in SAID.split(" "):
             yield f"data: {json.dumps({'choices': [{'delta': {'content': piece + ' '}}]})}\n\n"
+            if self.breaks_off:
+                return
         yield "data: [DONE]\n\n"
 
 
@@ -290,6 +293,24 @@ async def test_dreamwork_answers_when_the_model_is_away_too_and_operators_see_it
     assert shown["llm"] == "open"
     assert 'oneiro_breaker_state{name="llm"} 2.0' in await metrics(house)
     await until("SELECT 1 FROM system_events WHERE event_type = 'breaker.opened' AND event_data ->> 'name' = 'llm'")
+
+
+async def test_a_model_whose_replies_break_off_is_left_alone(
+    house: House, sign_in: SignIn, dial: Dial, down: Down, model: Model
+) -> None:
+    started = await sign_in(house).start()
+    await down()
+    model.breaks_off = True
+    socket = await dial(started["signed_url"])
+    await socket.open()
+    await socket.reply()
+
+    for _ in range(7):
+        assert await socket.say("And then it rained again.")
+
+    assert len(model.asked) == 5
+    shown = {each.name: each.state for each in (await house.app.state.platform_overview.read()).breakers}
+    assert shown["llm"] == "open"
 
 
 async def test_the_stand_in_forgets_a_session_whose_ticket_was_used_up_meanwhile(

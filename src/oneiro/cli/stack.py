@@ -33,8 +33,8 @@ from oneiro.settings import Settings
 DATABASE = "oneiro"
 SERVICE = "oneiro_service"
 WAIT_SECONDS = 30.0
-MODEL_SECONDS = 20.0
-"""In which a language model must begin to answer."""
+MODEL_SECONDS = 90.0
+"""In which a language model must have answered; the engine itself is stricter, and tells why."""
 
 log = structlog.get_logger(__name__)
 
@@ -195,7 +195,7 @@ def _guard(breaker: CircuitBreaker) -> Callable[[Callable[[], Awaitable[Any]]], 
 def _is_model_fault(error: Exception) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code in COME_AGAIN or error.response.status_code >= 500
-    return isinstance(error, httpx.TransportError)
+    return isinstance(error, httpx.TransportError | EndpointError)
 
 
 def _report(name: str, state: State) -> None:

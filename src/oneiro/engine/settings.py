@@ -20,7 +20,7 @@ async def _at_once(attempt: Callable[[], Awaitable[Any]]) -> Any:
 class LlmEndpoint:
     """An OpenAI-compatible endpoint, e.g. `http://127.0.0.1:11434/v1`; it answers in place of dreamwork.
 
-    guard: makes each attempt to get an answer begun, or raises `EndpointError` in its place.
+    guard: makes each attempt at a whole reply, or raises `EndpointError` in its place.
     """
 
     base_url: str

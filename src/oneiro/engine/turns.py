@@ -1,9 +1,9 @@
 """Who answers: the model's endpoint when one is set, else dreamwork, which also takes over when the endpoint fails."""
 
+import asyncio
 import hashlib
 import json
 import logging
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -20,6 +20,8 @@ from oneiro.engine.state import Engine
 log = logging.getLogger(__name__)
 MOST_REPLY = 8_000
 """Characters of a reply from the endpoint; the rest is not read."""
+FIRST_WORDS = 20.0
+"""Seconds until the endpoint must have begun to speak."""
 LONGEST_REPLY = 60.0
 """Seconds that the endpoint may take for one reply."""
 MOST_HISTORY = 60
@@ -94,35 +96,43 @@ class Brain:
         return request
 
     async def _stream(self, endpoint: LlmEndpoint, text: str) -> AsyncGenerator[str, None]:
-        """The pieces of a streamed chat completion (server-sent events, ended by `[DONE]`)."""
+        """The pieces of a reply; the guard sees the whole of it, so that one that stalls or breaks off counts."""
         assert self._http is not None
         headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
         url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
-        length, latest = 0, time.monotonic() + LONGEST_REPLY
         request = self._http.build_request("POST", url, json=self._request(endpoint, text), headers=headers)
-        response: httpx.Response = await endpoint.guard(lambda: _begun(self._http, request))
-        async with aclosing(response):
-            async for line in response.aiter_lines():
+        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        asking = asyncio.ensure_future(endpoint.guard(lambda: _read(self._http, request, pieces)))
+        asking.add_done_callback(lambda _done: pieces.put_nowait(None))
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield piece
+            await asking
+        finally:
+            # Whoever interrupts a reply says nothing about the endpoint: a cancelled attempt counts as none.
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+
+async def _read(http: httpx.AsyncClient | None, request: httpx.Request, pieces: asyncio.Queue[str | None]) -> None:
+    """Read a streamed chat completion (server-sent events, ended by `[DONE]`) to its end, within its time."""
+    assert http is not None
+    length, latest = 0, asyncio.get_running_loop().time() + LONGEST_REPLY
+    try:
+        async with asyncio.timeout(FIRST_WORDS) as limit, aclosing(await http.send(request, stream=True)) as response:
+            async for line in response.raise_for_status().aiter_lines():
                 if line == "data: [DONE]":
                     return
                 piece = _piece(line)
                 length += len(piece)
                 if length > MOST_REPLY:
                     return
-                if time.monotonic() > latest:
-                    raise EndpointError("the reply took too long")
                 if piece:
-                    yield piece
-        raise EndpointError("the stream ended before [DONE]")
-
-
-async def _begun(http: httpx.AsyncClient | None, request: httpx.Request) -> httpx.Response:
-    """An answer of which nothing but its head is read."""
-    assert http is not None
-    response = await http.send(request, stream=True)
-    if response.is_error:
-        await response.aclose()
-    return response.raise_for_status()
+                    limit.reschedule(latest)
+                    pieces.put_nowait(piece)
+    except TimeoutError:
+        raise EndpointError("the reply took too long") from None
+    raise EndpointError("the stream ended before [DONE]")
 
 
 def _piece(line: str) -> str:
