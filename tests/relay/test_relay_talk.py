@@ -49,6 +49,20 @@ async def test_a_call_that_breaks_off_goes_on_in_another_session(
     ]
 
 
+async def test_words_that_were_lost_are_said_again_after_resuming(conversation: Chat, replica: Any, look: Rows) -> None:
+    await all_of(conversation.opening())
+    # The server asks to come again before it has read what she types.
+    await replica.relay.drain(0, replica.app.state.sweeper.interrupt)
+    replica.relay._draining = False
+
+    lines = await all_of(conversation.say(DREAM))
+
+    assert [line.type for line in lines] == ["user", "interpreter", "interpreter"]
+    rows = await look("SELECT content FROM messages WHERE sender = 'user'")
+    assert [row["content"] for row in rows] == [DREAM]
+    assert "lantern" in lines[-1].content or "cellar" in lines[-1].content
+
+
 async def test_nothing_is_reported_and_every_line_is_stored(conversation: Chat, look: Rows) -> None:
     opening = await all_of(conversation.opening())
     reply = await all_of(conversation.say(DREAM))

@@ -15,6 +15,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from oneiro.errors import SetupError
+from oneiro.text import clean
 
 Kind = Literal["started", "opening", "user", "part", "interpreter", "safety", "degraded", "error", "ended"]
 OPEN_SECONDS = 15.0
@@ -118,7 +119,7 @@ class Chat:
             if verdict["tier"] in {"passive_ideation", "active_danger"}:
                 await self._send({"type": "contextual_update", "text": ALARM.format(tier=verdict["tier"])})
         await self._send({"type": "user_message", "text": text})
-        async for line in self._listen("interpreter"):
+        async for line in self._listen("interpreter", said=text):
             yield line
 
     async def end(self, reason: str = "user_ended") -> Line:
@@ -128,18 +129,36 @@ class Chat:
         await self.socket.close()
         return Line("ended", ended["summary"] or "", conversation_id=self.id)
 
-    async def _listen(self, kind: Literal["opening", "interpreter"]) -> AsyncIterator[Line]:
+    async def _listen(self, kind: Literal["opening", "interpreter"], *, said: str = "") -> AsyncIterator[Line]:
+        again = False
         for _ in range(RESUMES):
             try:
                 async for line in self._heard(kind):
                     yield line
+                if not again:
+                    return
+                # The new session's opening knows nothing of words that were lost on the way: they are said again.
+                again = False
+                await self._send({"type": "user_message", "text": said})
+                async for line in self._heard(kind):
+                    yield line
             except _ComeAgain:
-                # The new session's first words are the reply: they go on where this one broke off.
+                # Else the new session's first words are the reply: they go on where this one broke off.
                 self.started = await self.api.call("POST", f"/conversations/{self.id}/resume")
+                again = bool(said) and not await self._stored(said)
                 self.socket = await self.sockets.enter_async_context(_opened(self.api, self.started))
             else:
                 return
         raise ApiError("the connection broke again and again")
+
+    async def _stored(self, said: str) -> bool:
+        """Whether the last thing that the dreamer said, as the service has it, is this."""
+        found = await self.api.call("GET", f"/conversations/{self.id}/messages?limit=100")
+        while found["next_cursor"]:
+            path = f"/conversations/{self.id}/messages?limit=100&cursor={found['next_cursor']}"
+            found = await self.api.call("GET", path)
+        hers = [line["content"] for line in found["items"] if line["sender"] == "user"]
+        return bool(hers) and hers[-1] == clean(said)
 
     async def _heard(self, kind: Literal["opening", "interpreter"]) -> AsyncIterator[Line]:
         async for frame in self._frames():
