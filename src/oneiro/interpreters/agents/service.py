@@ -203,12 +203,14 @@ class Agents:
                 made = await self._workshop.make(wanted, voice, claim, tally, began)
                 if made is not None:
                     return made, True
-                voice = await self._workshop.voice(release, wanted, tally, began)
             elif not await patience.pause():
                 raise PlatformUnavailable("The interpreter is still being prepared.", retry_after=5.0)
             known = await self._known(wanted, waited=True)
             if known is not None:
                 return known, False
+            if claim is not None:
+                # Its voice was gone, and is designed again; else it is known.
+                voice = await self._workshop.voice(release, wanted, tally, began)
 
 
 async def _take(conn: Connection, row: store.AgentRow, now: datetime) -> bool:
