@@ -98,7 +98,7 @@ def create_app(
             await stack.enter_async_context(parts.open())
             await stack.enter_async_context(listening(parts))
             if worker:
-                await stack.enter_async_context(working(parts))
+                await stack.enter_async_context(working(parts, app.state.stopping))
             await stack.enter_async_context(parts.relay.running())
             yield
 

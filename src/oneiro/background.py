@@ -111,18 +111,28 @@ async def listening(parts: Parts) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def working(parts: Parts) -> AsyncIterator[None]:
-    """What at least one process must do: stamp events, run their consumers and the jobs."""
+async def working(parts: Parts, stopping: asyncio.Event) -> AsyncIterator[None]:
+    """What at least one process must do: stamp events, run their consumers and the jobs.
+
+    Jobs are drained from `stopping` on, at the same time as calls, and not after them.
+    """
     runner = Runner(parts.database, parts.bell, parts, JOBS, periodic=periodic(parts))
     workers = Consumers(parts.database, parts.bell, consumers(parts.settings))
     async with running(Sequencer(parts.database, parts.bell), *workers.loops, runner, parts.deliverer):
+        draining = asyncio.create_task(_drain(runner, stopping, parts.settings.drain_seconds))
         try:
             yield
         finally:
-            await runner.drain(parts.settings.drain_seconds)
+            stopping.set()
+            await draining
+
+
+async def _drain(runner: Runner[Parts], stopping: asyncio.Event, seconds: float) -> None:
+    await stopping.wait()
+    await runner.drain(seconds)
 
 
 async def work(parts: Parts, stop: asyncio.Event) -> None:
     """Be a worker until `stop` is set."""
-    async with parts.open(), running(parts.bell, parts.breaker_events), working(parts):
+    async with parts.open(), running(parts.bell, parts.breaker_events), working(parts, stop):
         await stop.wait()

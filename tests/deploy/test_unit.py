@@ -1,11 +1,14 @@
 """The systemd unit: accepted by systemd where it is there, and patient enough for calls to finish."""
 
 import configparser
+import inspect
 import shutil
 import subprocess
 from pathlib import Path
 
 from oneiro.cli import COMMANDS
+from oneiro.cli.listen import listening
+from oneiro.relay.limits import Limits
 from oneiro.settings import Settings
 
 UNIT = Path(__file__).parents[2] / "deploy" / "oneiro.service"
@@ -24,7 +27,12 @@ def test_the_unit_runs_a_command_of_ours_and_waits_for_calls_to_finish() -> None
 
     assert Path(program).name == "oneiro"
     assert command in COMMANDS
-    assert int(service["TimeoutStopSec"]) > Settings.model_fields["drain_seconds"].default
+    limits, drain = Limits(), Settings.model_fields["drain_seconds"].default
+    grace = inspect.signature(listening).parameters["grace"].default
+    # The drain with what its calls write, the server's open requests, and calls that were still not over.
+    longest = drain + limits.settling + grace + limits.settling + limits.writing
+    assert drain + 90 <= int(service["TimeoutStopSec"])
+    assert longest < int(service["TimeoutStopSec"])
     assert service["DynamicUser"] == "yes"
 
 
