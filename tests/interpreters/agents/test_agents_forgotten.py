@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from oneiro.errors import PlatformUnavailable
-from oneiro.interpreters.agents import store
+from oneiro.interpreters.agents import leaving_store
 from oneiro.interpreters.agents.models import session_key
 from oneiro.interpreters.agents.service import GRACE, IDLE, SESSIONS_KEPT
 from oneiro.interpreters.models import Release
@@ -50,7 +50,7 @@ async def test_of_a_dreamer_who_goes_not_even_an_agent_that_was_never_made_keeps
             await one.agents.ensure(release, "en", "gpt-4o", session_key=key)
 
     async with one.db.as_service() as conn:
-        await store.forget_dreamer(conn, user_id, hand())
+        await leaving_store.forget_dreamer(conn, user_id, hand())
 
     kept = {row["session_key"] for row in await rows(KEYS)}
     assert session_key(user_id, None) not in kept

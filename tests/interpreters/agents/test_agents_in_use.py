@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from oneiro.interpreters.agents import store
+from oneiro.interpreters.agents import leaving_store, store
 from oneiro.interpreters.agents.models import session_key
 from oneiro.interpreters.agents.service import IDLE
 from oneiro.interpreters.models import Release
@@ -64,7 +64,7 @@ async def test_of_a_start_and_a_sweep_at_the_same_moment_one_gives_way(
 
     async def sweep() -> None:
         async with two.db.as_service() as conn:
-            await store.take_out(conn, now=now, before=now - timedelta(days=1), idle=now - IDLE)
+            await leaving_store.take_out(conn, now=now, before=now - timedelta(days=1), idle=now - IDLE)
 
     async with one.db.as_service() as conn:
         assert await store.take(conn, row["id"], now)

@@ -14,7 +14,7 @@ import structlog
 
 from oneiro.database.pool import Connection, Database
 from oneiro.errors import AgentCreationError, OneiroError, PlatformUnavailable
-from oneiro.interpreters.agents import home_store, store, traces
+from oneiro.interpreters.agents import home_store, leaving_store, store, traces
 from oneiro.interpreters.agents.models import AgentVoice, Draft, Patience, Provisioned, Tally
 from oneiro.interpreters.agents.spec import draft
 from oneiro.interpreters.agents.workshop import WORK_SECONDS, Created, Made, Workshop, elapsed_ms, uncounted
@@ -119,17 +119,17 @@ class Agents:
             if not await home_store.here(conn):
                 log.warning("agents.kept", reason="database_copied")
                 return 0
-            await store.follow(conn, now)
-            await store.take_out(conn, now=now, before=now - GRACE, idle=now - IDLE)
-            await store.purge(conn, now - SESSIONS_KEPT)
-            rows = await store.due(conn, RETIRE, before=now - GRACE, idle=now - IDLE, limit=SWEPT_AT_ONCE)
+            await leaving_store.follow(conn, now)
+            await leaving_store.take_out(conn, now=now, before=now - GRACE, idle=now - IDLE)
+            await leaving_store.purge(conn, now - SESSIONS_KEPT)
+            rows = await leaving_store.due(conn, RETIRE, before=now - GRACE, idle=now - IDLE, limit=SWEPT_AT_ONCE)
             jobs = [await enqueue(conn, RETIRE, {"row": str(row)}, dedupe_key=f"{RETIRE}/{row}") for row in rows]
         return sum(job is not None for job in jobs)
 
     async def retire(self, row_id: UUID) -> None:
         """Delete an agent that is out of use on the platform; raises what the platform says, so that a job retries."""
         async with self._db.as_service() as conn:
-            leaving = await store.leaving(conn, row_id) if await home_store.here(conn) else None
+            leaving = await leaving_store.leaving(conn, row_id) if await home_store.here(conn) else None
         if leaving is None:
             return
         try:
@@ -141,7 +141,7 @@ class Agents:
                 await traces.cleanup_failed(conn, leaving.agent_id or str(row_id), leaving.interpreter_id, error.code)
             raise
         async with self._db.as_service() as conn:
-            if await store.retired(conn, row_id, self._clock()) and agent_id is not None:
+            if await leaving_store.retired(conn, row_id, self._clock()) and agent_id is not None:
                 await traces.retired(conn, agent_id, leaving.interpreter_id, "deleted")
 
     def draft(self, release: Release, language: str, model: str) -> Draft:

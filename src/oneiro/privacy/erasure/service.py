@@ -16,7 +16,7 @@ from oneiro.database.pool import Connection, Database, DatabaseUnavailable
 from oneiro.errors import Conflict, NotFound, OneiroError
 from oneiro.events import outbox
 from oneiro.events.models import Event
-from oneiro.interpreters.agents import store as agents
+from oneiro.interpreters.agents import leaving_store
 from oneiro.jobs.queue import enqueue
 from oneiro.platform.errors import PlatformLacks
 from oneiro.platform.port import HeldConversation, HeldPage
@@ -106,7 +106,7 @@ class Erasure:
         now = self._clock()
         conversations = await store.lock(conn, user_id)
         held, unnamed = await store.held(conn, user_id), await store.unnamed(conn, user_id)
-        await agents.forget_dreamer(conn, user_id, now)
+        await leaving_store.forget_dreamer(conn, user_id, now)
         gone = await store.delete(conn, user_id, conversations, [each.platform_id for each in held])
         gone += await store.delete_profile(conn, user_id)
         if not gone:
