@@ -1,4 +1,4 @@
-"""How rows of `platform_agents` come to their end: nobody wants the agent, it is deleted, its row names nobody any more."""
+"""How rows of `platform_agents` come to their end: nobody wants the agent, it is deleted, its row names nobody."""
 
 from dataclasses import dataclass
 from datetime import datetime
