@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -75,7 +74,7 @@ async def test_both_ways_refuse_the_same_tokens_in_the_same_words(dreamer: httpx
     assert (usual.status_code, usual.json()) == (plain.status_code, plain.json())
 
 
-@pytest.mark.parametrize("conversation", ["nowhere", str(uuid4()), "0"])
+@pytest.mark.parametrize("conversation", ["nowhere", "c0ffee00-0000-4000-8000-000000000000", "0"])
 async def test_both_ways_find_no_conversation_in_the_same_words(dreamer: httpx.AsyncClient, conversation: str) -> None:
     path = f"/conversations/{conversation}/messages"
 

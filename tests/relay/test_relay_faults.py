@@ -379,7 +379,7 @@ async def _survives(seconds: float, serve: Serve, sign_in: SignIn, base: Base, e
     print(tally, f"MiB: {[round(size) for size in sizes]}")  # noqa: T201 - as above.
     await engine.delete("/engine/faults")
     async with asyncio.timeout(60):
-        while replica.app.state.platform.conversation_breaker.state != "closed":
+        while any(breaker.state != "closed" for breaker in replica.app.state.breakers):
             await people[0].dream_until(time.monotonic() + 1)
     await _only(before)
     await _settled(replica, base, clock)

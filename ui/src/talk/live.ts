@@ -257,7 +257,7 @@ export class Live {
       interrupted: mine(() => this.unhush()),
       mode: mine((mode) => this.turnTo(mode)),
       safety: mine((card, words) => card && this.show(card, words)),
-      degraded: mine(() => this.degrade()),
+      degraded: mine((words) => this.degrade(words)),
       ending: mine((reason, words) => this.change({ parting: { reason, words } })),
       closed: mine((code, reason) => void this.closed(code, reason)),
     };
@@ -289,10 +289,12 @@ export class Live {
     this.change({ phase: kind === "stop" ? "listening" : "speaking" });
   }
 
-  /** Of a voice call only the writing is left; nobody listens, so nothing is sent either. */
-  private degrade(): void {
+  /** Of a voice call only the writing is left; nobody listens, so nothing is sent either. A start that knew has said who
+   * answers; else the words do. */
+  private degrade(words: string): void {
     this.call?.mute(true);
-    this.change({ degraded: true, voice: false, notice: AWAY(this.aloud) });
+    const who = this.scene.get().degraded ? "" : words;
+    this.change({ degraded: true, voice: false, notice: `${AWAY(this.aloud)} ${who}`.trim() });
   }
 
   private async closed(code: number, reason: string): Promise<void> {

@@ -18,7 +18,7 @@ export interface Hears {
   /** Words of danger: the card, and what is said in place of a reply. */
   safety(card: HelpCard | null, words: string | null): void;
   /** The platform is away; what follows is written. */
-  degraded(): void;
+  degraded(words: string): void;
   /** It is about to end, for this reason and with these words. */
   ending(reason: string, words: string): void;
   /** Over; 1000 where nothing broke. */
@@ -57,7 +57,7 @@ export async function openCall(start: Started, voice: boolean, hears: Hears): Pr
     onModeChange: ({ mode }) => hears.mode(mode),
     onIncomingEvent: (event: Ours) => {
       if (event.type === "oneiro_safety") hears.safety(event.safety_event?.card ?? null, event.safety_event?.words ?? null);
-      else if (event.type === "oneiro_degraded") hears.degraded();
+      else if (event.type === "oneiro_degraded") hears.degraded(event.degraded_event?.words ?? "");
       else if (event.type === "oneiro_ending") hears.ending(event.ending_event?.reason ?? "", event.ending_event?.words ?? "");
     },
     onDisconnect: (details) => hears.closed(...asClosed(details)),
@@ -70,6 +70,7 @@ export async function openCall(start: Started, voice: boolean, hears: Hears): Pr
 interface Ours {
   type: string;
   safety_event?: { card: HelpCard | null; words?: string | null };
+  degraded_event?: { words?: string | null };
   ending_event?: { reason: string; words: string };
 }
 
