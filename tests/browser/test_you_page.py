@@ -4,8 +4,12 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
+import psycopg
 from playwright.async_api import expect
+
+from oneiro.database.embedded import Server
 
 Enter = Callable[..., Awaitable[Any]]
 
@@ -45,7 +49,21 @@ async def test_everything_can_be_taken_along_and_then_deleted(enter: Enter) -> N
     assert left == ["oneiro.theme"]
 
 
-async def test_what_comes_back_in_her_nights_leads_to_the_dreams(enter: Enter) -> None:
+def _put_nights_between(postgres: Server, user_id: UUID) -> None:
+    """As if each dream but the last had been told three nights before the next, in whichever house she is."""
+    with psycopg.connect(postgres.admin_url) as conn:
+        houses = conn.execute("SELECT datname FROM pg_database WHERE datname LIKE 'house_%'").fetchall()
+    for (house,) in houses:
+        with psycopg.connect(postgres.url(house)) as conn:
+            conn.execute(
+                "UPDATE dreams SET created_at = dreams.created_at - told.back * interval '3 days' FROM (SELECT id,"
+                " row_number() OVER (ORDER BY created_at DESC) - 1 AS back FROM dreams WHERE user_id = %s) AS told"
+                " WHERE dreams.id = told.id",
+                (user_id,),
+            )
+
+
+async def test_what_comes_back_in_her_nights_leads_to_the_dreams(enter: Enter, postgres: Server) -> None:
     visit = await enter()
     await visit.ask("POST", "/dreams", {"content": NIGHTS[0]})
     page = await visit.open("/journal")
@@ -54,6 +72,7 @@ async def test_what_comes_back_in_her_nights_leads_to_the_dreams(enter: Enter) -
     await visit.look("nights-empty")
     for text in NIGHTS[1:]:
         await visit.ask("POST", "/dreams", {"content": text})
+    _put_nights_between(postgres, visit.user_id)
     await page.reload()
     await expect(nights.get_by_role("heading", name="Images")).to_be_visible()
     owl = nights.locator("details", has_text="owl")
