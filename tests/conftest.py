@@ -12,6 +12,8 @@ from psycopg import sql
 
 from oneiro.database.embedded import Server, embedded
 from oneiro.database.migrate import migrate
+from oneiro.database.pool import Database
+from oneiro.interpreters.seed import load_seeds
 
 TEMPLATE = "template_oneiro"
 
@@ -50,11 +52,30 @@ async def postgres(reachable_dir: Path) -> AsyncIterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def template(postgres: Server) -> str:
+def bare(postgres: Server) -> str:
     """Name of a database on which every migration ran once; nobody connects to it afterwards."""
     _execute(postgres.admin_url, "CREATE DATABASE {database}", TEMPLATE)
     migrate(postgres.url(TEMPLATE))
     return TEMPLATE
+
+
+@pytest.fixture(scope="session")
+async def seeded(postgres: Server, bare: str) -> str:
+    """Name of a database that has Carl and Lakshmi as well."""
+    name = f"{bare}_seeded"
+    _execute(postgres.admin_url, "CREATE DATABASE {database} TEMPLATE {template}", name, bare)
+    database = Database(postgres.url(name, user="oneiro_service"))
+    await database.open()
+    async with database.as_service() as conn:
+        await load_seeds(conn)
+    await database.close()
+    return name
+
+
+@pytest.fixture(scope="session")
+def template(bare: str) -> str:
+    """What each test gets a copy of; a folder whose tests want the interpreters takes `seeded`."""
+    return bare
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def made_settings(service_url: str, engine_url: str) -> Settings:
 @pytest.fixture(scope="session")
 async def template(postgres: Server, template: str, engine_url: str) -> str:
     """Name of a database with Carl and Lakshmi and their agents at the engine, made once; each test gets a copy."""
-    name = f"{template}_seeded"
+    name = f"{template}_with_agents"
     copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     with psycopg.connect(postgres.admin_url, autocommit=True) as conn:
         conn.execute(copy)

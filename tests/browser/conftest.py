@@ -27,12 +27,10 @@ from oneiro.app import Surroundings, create_app, local_dreamer
 from oneiro.auth import issue_token
 from oneiro.cli.listen import bind, listening
 from oneiro.database.embedded import Server
-from oneiro.database.pool import Database
 from oneiro.engine.app import running
 from oneiro.engine.faults import Fault
 from oneiro.engine.settings import EngineSettings
 from oneiro.interpreters.agents.stand_in import EngineAddress
-from oneiro.interpreters.seed import load_seeds
 from oneiro.relay.limits import Limits
 from oneiro.safety.cards import guardrail
 from oneiro.settings import Settings
@@ -77,16 +75,9 @@ def _copy(postgres: Server, template: str, name: str) -> None:
 
 
 @pytest.fixture(scope="session")
-async def template(postgres: Server, template: str) -> str:
-    """Name of a database with Carl and Lakshmi; each test gets a copy."""
-    name = f"{template}_browser"
-    _copy(postgres, template, name)
-    database = Database(postgres.url(name, user="oneiro_service"))
-    await database.open()
-    async with database.as_service() as conn:
-        await load_seeds(conn)
-    await database.close()
-    return name
+def template(seeded: str) -> str:
+    """Each test gets a copy of it."""
+    return seeded
 
 
 @pytest.fixture(scope="session")

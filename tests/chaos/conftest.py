@@ -10,14 +10,12 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import sql
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 from tests.chaos import clients, invariants
 from tests.chaos.clients import MARKER, Dreamer, Traffic
 from tests.chaos.processes import SECRET, House, house, until
 
-from oneiro.database.embedded import Server
 from oneiro.database.migrate import migrate
 from oneiro.database.pool import Database
 from oneiro.interpreters.seed import load_seeds
@@ -34,14 +32,9 @@ async def _seed(url: str) -> None:
 
 
 @pytest.fixture(scope="session")
-async def template(postgres: Server, template: str) -> str:
-    """Name of a database with Carl and Lakshmi, made once; each test gets a copy."""
-    name = f"{template}_chaos"
-    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-    with psycopg.connect(postgres.admin_url, autocommit=True) as conn:
-        conn.execute(copy)
-    await _seed(postgres.url(name, user="oneiro_service"))
-    return name
+def template(seeded: str) -> str:
+    """Each test gets a copy of it."""
+    return seeded
 
 
 Prepare = Callable[[str, str], Awaitable[None]]

@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 import pytest
-from psycopg import sql
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 from websockets.asyncio.client import ClientConnection, connect
@@ -21,29 +20,17 @@ from websockets.typing import Subprotocol
 from oneiro.app import Surroundings, create_app
 from oneiro.auth import issue_token
 from oneiro.cli.listen import bind, listening
-from oneiro.database.embedded import Server
-from oneiro.database.pool import Database
 from oneiro.engine.app import running
 from oneiro.engine.settings import EngineSettings
-from oneiro.interpreters.seed import load_seeds
 from oneiro.settings import Settings
 
 SECRET = "a secret of at least thirty-two bytes"
 
 
 @pytest.fixture(scope="session")
-async def template(postgres: Server, template: str) -> str:
-    """Name of a database with Carl and Lakshmi, made once; each test gets a copy."""
-    name = f"{template}_watched"
-    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-    with psycopg.connect(postgres.admin_url, autocommit=True) as conn:
-        conn.execute(copy)
-    database = Database(postgres.url(name, user="oneiro_service"))
-    await database.open()
-    async with database.as_service() as conn:
-        await load_seeds(conn)
-    await database.close()
-    return name
+def template(seeded: str) -> str:
+    """Each test gets a copy of it."""
+    return seeded
 
 
 @pytest.fixture
