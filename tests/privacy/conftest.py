@@ -192,5 +192,9 @@ async def at_the_platform(house: House) -> str:
 
 async def due(house: House) -> None:
     """What waits until the platform has looked through a conversation is due now, and done."""
+    # A call that is not closed yet may still write at the platform.
+    async with asyncio.timeout(20):
+        while house.app.state.relay.calls:  # noqa: ASYNC110 - the relay tells a number.
+            await asyncio.sleep(0.02)
     await house.change("UPDATE jobs SET run_at = now() WHERE kind LIKE 'privacy.%%' AND state = 'queued'")
     await house.settled()
