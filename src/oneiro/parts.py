@@ -173,7 +173,10 @@ def make_parts(
 
     sign_in = CircuitBreaker("jwks", report=report, is_fault=is_key_set_fault)
     keys = _keys(settings, sign_in)
-    breakers = tuple(CircuitBreaker(name, report=report) for name in ("conversations", "agents", "sockets"))
+    calls, provisioning, sockets = (
+        CircuitBreaker(name, report=report) for name in ("conversations", "agents", "sockets")
+    )
+    breakers: tuple[CircuitBreaker, ...] = (calls, provisioning, sockets)
     if isinstance(keys, KeySet):
         breakers = (*breakers, sign_in)
     if around.llm is not None:
@@ -184,14 +187,14 @@ def make_parts(
     platform = ElevenLabsPlatform(
         settings.elevenlabs_api_key.get_secret_value(),
         base_url=settings.elevenlabs_base_url,
-        conversations=breakers[0],
-        provisioning=breakers[1],
+        conversations=calls,
+        provisioning=provisioning,
         clock=clock,
         observe=metrics.platform_call,
     )
 
     def rest() -> float:
-        return max(breakers[0].rest(), breakers[2].rest())
+        return max(calls.rest(), sockets.rest())
 
     agents = Agents(db, platform, settings=settings, clock=clock, created=metrics.agent_created)
     conversations = Conversations(db, settings=settings, clock=clock)
@@ -241,7 +244,7 @@ def make_parts(
             platform,
             agents,
             clock=clock,
-            breaker=breakers[2],
+            breaker=sockets,
             stand_in=stand_in,
             tail=tail,
             figures=Figures(turn=metrics.turn, frames=metrics.frames),
