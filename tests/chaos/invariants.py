@@ -114,7 +114,10 @@ def _disordered(acknowledged: Acknowledged, transcripts: Mapping[str, Sequence[s
 
 
 async def quiet(db_url: str) -> bool:
-    """Whether every event is stamped and handled, none is to be tried again by itself, and no job runs or is due."""
+    """Whether every event is stamped and handled, none is to be tried again by itself, and no job runs or is due.
+
+    A parked event is tried again when it has a time for that, and when what it waited behind is gone.
+    """
     async with await psycopg.AsyncConnection.connect(db_url) as conn:
         cursor = await conn.execute(
             """
@@ -122,7 +125,12 @@ async def quiet(db_url: str) -> bool:
                AND NOT EXISTS (
                    SELECT FROM event_cursors AS c, event_cursors AS s
                    WHERE s.consumer = 'sequencer' AND c.position < s.position)
-               AND NOT EXISTS (SELECT FROM parked_events WHERE retry_at IS NOT NULL)
+               AND NOT EXISTS (
+                   SELECT FROM parked_events AS p
+                   WHERE p.retry_at IS NOT NULL OR (p.attempts = 0 AND NOT EXISTS (
+                       SELECT FROM parked_events AS earlier
+                       WHERE earlier.consumer = p.consumer AND earlier.conversation_id = p.conversation_id
+                         AND earlier.position < p.position)))
                AND NOT EXISTS (SELECT FROM jobs WHERE state = 'running' OR (state = 'queued' AND run_at <= now()))
             """
         )
