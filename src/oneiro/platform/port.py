@@ -57,12 +57,30 @@ PROTECTIONS: Final = frozenset(
         "conversation.max_duration_seconds",  # The one bound on what a forgotten line costs that nobody can get round.
     }
 )
-"""Fields that protect the dreamer or the house, besides overrides: an agent that differs in one must not be used."""
+"""Fields that protect the dreamer or the house: an agent that differs in one must not be used."""
+INTRUSIONS: Final = frozenset(
+    {
+        "auth.shareable_token",  # It opens to whoever has the token.
+        "workflow",  # Another prompt takes the place of ours, without the crisis protocol.
+        "procedures",
+        "agent.prompt.built_in_tools.transfer_to_agent",
+        "agent.prompt.built_in_tools.transfer_to_number",
+        "phone_numbers",  # The crisis gate hears nothing of calls that do not come through us.
+        "whatsapp_accounts",
+        "agent.prompt.tool_ids",  # What was said goes to somebody of whom no dreamer was told.
+        "agent.prompt.tools",
+        "agent.prompt.mcp_server_ids",
+        "agent.prompt.native_mcp_server_ids",
+    }
+)
+"""What must not have been added to an agent, for the same reason."""
+_SHUT: Final = ("overrides.", "workspace_overrides.")
+"""So must no override stand open, nor the agent have webhooks of its own."""
 
 
 def lacking(drift: tuple[str, ...]) -> list[str]:
-    """Those of these fields that protect: every override that stands open, and `PROTECTIONS`."""
-    return [name for name in drift if name in PROTECTIONS or name.startswith("overrides.")]
+    """Those of these fields by which dreamers or the house are not protected."""
+    return [name for name in drift if name in PROTECTIONS | INTRUSIONS or name.startswith(_SHUT)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +189,8 @@ class VoicePlatform(Protocol):
     async def drift(self, agent_id: str, spec: AgentSpec) -> tuple[str, ...]:
         """The names of the fields in which the agent, read back, differs from its spec; see `lacking`.
 
-        A bound that is kept shorter than was asked for is named with `.shorter`, and of the client's frames each that
-        is missing by `.` and its own name.
+        A bound that is kept shorter than was asked for is named with `.shorter`, of the client's frames each that is
+        missing by `.` and its own name, and so is each tool or guardrail that was added.
         """
 
     async def delete_agent(self, agent_id: str) -> None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from oneiro.platform.additions import additions
 from oneiro.platform.port import OWNER_TAG, AgentSpec
 
 FIRST_MESSAGE: Final = "{{opening}}"
@@ -94,14 +95,14 @@ def platform_settings(spec: AgentSpec) -> dict[str, Any]:
 def differences(spec: AgentSpec, agent: Mapping[str, Any]) -> tuple[str, ...]:
     """The fields, by dotted name and sorted, in which an agent read back is not what the spec asks for.
 
-    Compared is everything that is sent, and besides that no override may be open which is not ours: an agent that
-    was created with overrides has come back with others (elevenlabs-python#640).
+    Compared is everything that is sent. Besides that no override may be open which is not ours: an agent that was
+    created with overrides has come back with others (elevenlabs-python#640). Nor may there be any of `additions`.
     """
     wanted = dict(_leaves({**conversation_config(spec), **platform_settings(spec), "tags": tags(spec)}))
     found = dict(_leaves({**_part(agent, "conversation_config"), **_part(agent, "platform_settings")}))
     found["tags"] = agent.get("tags")
     opened = {name for name, value in found.items() if name.startswith(_OVERRIDE) and value}
-    wrong = opened - {_OPEN_OVERRIDE}
+    wrong = (opened - {_OPEN_OVERRIDE}) | additions(agent)
     for name, value in wanted.items():
         if not name.startswith(_OVERRIDE) and not _same(value, found.get(name)):
             wrong |= _names(name, value, found.get(name))

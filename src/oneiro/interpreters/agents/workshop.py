@@ -170,7 +170,8 @@ class Workshop:
         if unprotected:
             await self._refuse(wanted, agent_id, drift, tally)
             raise AgentCreationError(
-                f"{spec.name}: the platform did not keep {', '.join(unprotected)}; the agent is not used.",
+                f"{spec.name}: read back, the agent does not protect dreamers in {', '.join(unprotected)}; "
+                "it is not used.",
                 retryable=False,
             )
         return Made(agent_id, drift)
