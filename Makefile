@@ -33,7 +33,7 @@ talk: $(READY)  ## Tell Carl a dream in the terminal (INTERPRETER=lakshmi for La
 	@exec $(BIN)/oneiro talk $(or $(INTERPRETER),carl)
 
 test: ui  ## Run the whole test suite.
-	$(BIN)/pytest -q -n auto --dist loadfile $(ARGS)
+	$(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: ui  ## Run the long tests.
 	$(BIN)/pytest -q -m soak $(ARGS)

@@ -20,6 +20,19 @@ TEMPLATE = "template_oneiro"
 # A test's database may be lost with the machine; without these its making costs a disk flush.
 FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
+# What takes minutes begins first, so that at the end no process of pytest-xdist waits for another one's last file.
+LONGEST = ("relay/test_relay_faults.py", "chaos/", "browser/", "clients/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+
+    def rank(item: pytest.Item) -> int:
+        place = item.path.relative_to(here).as_posix()
+        return next((rank for rank, long in enumerate(LONGEST) if place.startswith(long)), len(LONGEST))
+
+    items.sort(key=rank)
+
 
 def _execute(admin_url: str, statement: str, database: str, template: str = "template1") -> None:
     names = {"database": sql.Identifier(database), "template": sql.Identifier(template)}

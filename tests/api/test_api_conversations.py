@@ -277,7 +277,7 @@ async def test_an_agent_that_the_platform_forgot_is_made_anew_in_the_same_reques
     dreamer: httpx.AsyncClient, engine_url: str, look: Look
 ) -> None:
     first = await started(dreamer)
-    async with httpx.AsyncClient(base_url=engine_url, headers={"xi-api-key": "any"}) as platform:
+    async with httpx.AsyncClient(base_url=engine_url, headers={"xi-api-key": "any"}, timeout=30) as platform:
         await platform.delete(f"/v1/convai/agents/{first['agent_id']}")
 
     second = await started(dreamer)

@@ -91,7 +91,7 @@ async def summarise(
     breaker: CircuitBreaker | None = None,
     within: float = 60.0,
 ) -> bool:
-    async with endpoint.running() as url, httpx.AsyncClient() as client:
+    async with endpoint.running() as url, httpx.AsyncClient(timeout=30) as client:
         configured = settings.model_copy(update={"llm_base_url": url, "llm_api_key": SecretStr("a key")})
         breaker = breaker or CircuitBreaker("llm")
         args = (app.state.database, client, configured, conversation_id)
@@ -165,7 +165,7 @@ async def test_without_an_endpoint_there_is_nothing_to_do(
 ) -> None:
     conversation_id = await ended(dreamer, DREAM)
 
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=30) as client:
         breaker = CircuitBreaker("llm")
         assert not await summarise_by_llm(app.state.database, client, settings, conversation_id, breaker=breaker)
 

@@ -129,7 +129,7 @@ async def test_what_a_dreamer_said_is_nowhere_but_in_her_own_rows(
     clock: Any,
 ) -> None:
     async with listening(app_without_lifespan(app), bind("127.0.0.1", 0, what="the API")) as served:
-        async with httpx.AsyncClient(base_url=f"{served.url}/v1", headers=dreamer.headers) as client:
+        async with httpx.AsyncClient(base_url=f"{served.url}/v1", headers=dreamer.headers, timeout=30) as client:
             await whole_life(client, "direct")
             await whole_life(client, "relay")
             problems = await refusals(client, anonymous)
@@ -138,7 +138,7 @@ async def test_what_a_dreamer_said_is_nowhere_but_in_her_own_rows(
         now = int(clock().timestamp())
         account = {"conversation_id": "conv_other", "transcript": [{"role": "user", "message": MARK}]}
         hook = json.dumps({"type": "post_call_transcription", "data": account}).encode()
-        async with httpx.AsyncClient(base_url=served.url) as outside:
+        async with httpx.AsyncClient(base_url=served.url, timeout=30) as outside:
             for signed in (signature(SECRET, hook, now), "t=1,v0=2"):
                 await outside.post(PATH, content=hook, headers={"ElevenLabs-Signature": signed})
             metrics = (await outside.get("/metrics")).text

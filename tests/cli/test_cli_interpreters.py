@@ -212,7 +212,7 @@ async def test_what_a_colleague_published_meanwhile_is_not_undone(api_url: str, 
     """Somebody makes another release the default after this command looked and before it acts."""
     document = documents.parse(file.read_bytes())
     headers = {"Authorization": f"Bearer {token()}"}
-    async with httpx.AsyncClient(base_url=api_url, headers=headers) as colleague:
+    async with httpx.AsyncClient(base_url=api_url, headers=headers, timeout=30) as colleague:
         await colleague.post("/v1/admin/interpreters", json={"document": document.data()})
         path = "/v1/admin/interpreters/sigmund/releases"
         for name in ("Siggi", "Schlomo"):
@@ -223,7 +223,7 @@ async def test_what_a_colleague_published_meanwhile_is_not_undone(api_url: str, 
                 await colleague.post(f"{path}/3/activate")
 
         hooks = {"request": [overtakes]}
-        async with httpx.AsyncClient(base_url=api_url, headers=headers, event_hooks=hooks) as client:
+        async with httpx.AsyncClient(base_url=api_url, headers=headers, event_hooks=hooks, timeout=30) as client:
             with pytest.raises(Refused) as refused:
                 await applied(OperatorApi(client), document, "", activate=True, dry_run=False)
 

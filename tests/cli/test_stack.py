@@ -14,7 +14,7 @@ async def test_the_engine_that_plays_the_platform_opens_with_its_own_key_alone()
         assert settings.elevenlabs_base_url is not None
         assert settings.elevenlabs_api_key is not None
         own = settings.elevenlabs_api_key.get_secret_value()
-        async with httpx.AsyncClient(base_url=settings.elevenlabs_base_url, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=settings.elevenlabs_base_url, trust_env=False, timeout=30) as client:
             answers = [
                 (await client.get("/v1/convai/conversations", headers={"xi-api-key": key})).status_code
                 for key in ("engine", "any", own)

@@ -104,7 +104,7 @@ async def sdk_for() -> AsyncIterator[Callable[..., AsyncElevenLabs]]:
     async with AsyncExitStack() as stack:
 
         def client(url: str, key: str = "a-key") -> AsyncElevenLabs:
-            http = httpx.AsyncClient(verify=TLS)
+            http = httpx.AsyncClient(verify=TLS, timeout=30)
             stack.push_async_callback(http.aclose)
             return AsyncElevenLabs(base_url=url, api_key=key, httpx_client=http)
 
@@ -137,7 +137,7 @@ CreateAgent = Callable[..., Awaitable[str]]
 @pytest.fixture
 async def create_agent() -> AsyncIterator[CreateAgent]:
     """Creates an agent over HTTP: `create_agent(url, agent={…}, conversation={…}, platform={…})`; gives its id."""
-    async with httpx.AsyncClient(verify=TLS, headers={"xi-api-key": "a-key"}) as http:
+    async with httpx.AsyncClient(verify=TLS, headers={"xi-api-key": "a-key"}, timeout=30) as http:
 
         async def create(url: str, *, platform: Frame | None = None, name: str = "Carl", **config: Any) -> str:
             body = {"name": name, "conversation_config": config, "platform_settings": platform or {}}
@@ -156,7 +156,7 @@ class Talk:
         self.parts: list[tuple[str, str]] = []
         self.ended: list[Any] = []
         self._told = threading.Semaphore(0)
-        self._http = httpx.Client(verify=TLS)
+        self._http = httpx.Client(verify=TLS, timeout=30)
         self.conversation = sdk_conversation.Conversation(
             ElevenLabs(base_url=url, api_key="a-key", httpx_client=self._http),
             agent_id,

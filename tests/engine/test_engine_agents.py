@@ -116,7 +116,7 @@ async def test_only_the_named_keys_open_an_engine(
 
 
 async def test_a_missing_key_is_refused_even_before_a_body_that_is_no_json(engine_url: str) -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=30) as http:
         response = await http.post(f"{engine_url}/v1/convai/agents/create", content=b"{")
     assert response.status_code == 401
 
@@ -139,7 +139,7 @@ async def test_a_bad_value_is_answered_with_its_place_and_not_with_itself(
     ("path", "status"), [("agents?page_size=0", 422), ("agents?page_size=101", 422), ("conversation/token", 404)]
 )
 async def test_bad_requests_are_told_apart(engine_url: str, path: str, status: int) -> None:
-    async with httpx.AsyncClient(headers={"xi-api-key": "k"}) as http:
+    async with httpx.AsyncClient(headers={"xi-api-key": "k"}, timeout=30) as http:
         response = await http.get(f"{engine_url}/v1/convai/{path}")
     assert response.status_code == status
     assert "detail" in response.json()
@@ -161,13 +161,13 @@ async def test_bad_requests_are_told_apart(engine_url: str, path: str, status: i
 )
 async def test_a_body_that_could_not_be_given_back_is_refused(engine_url: str, body: str) -> None:
     headers = {"xi-api-key": "k", "content-type": "application/json"}
-    async with httpx.AsyncClient(headers=headers) as http:
+    async with httpx.AsyncClient(headers=headers, timeout=30) as http:
         response = await http.post(f"{engine_url}/v1/convai/agents/create", content=body)
     assert response.status_code in {400, 422}
 
 
 async def test_a_body_that_is_too_large_is_refused_unread(engine_url: str) -> None:
-    async with httpx.AsyncClient(headers={"xi-api-key": "k"}) as http:
+    async with httpx.AsyncClient(headers={"xi-api-key": "k"}, timeout=30) as http:
         response = await http.post(f"{engine_url}/v1/convai/agents/create", content=b" " * (2 * 1024 * 1024 + 1))
     assert response.status_code == 413
 

@@ -24,7 +24,7 @@ ONCE = {"max_retries": 0}
 @pytest.fixture
 async def http(engine_url: str) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"xi-api-key": "a-key"}
-    async with httpx.AsyncClient(base_url=engine_url, headers=headers, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=engine_url, headers=headers, trust_env=False, timeout=30) as client:
         yield client
 
 
@@ -194,7 +194,7 @@ async def test_the_switchboard_wants_the_key_and_can_be_cleared(
     assert [fault["kind"] for fault in put.json()["faults"]] == ["latency"]
     assert (await http.delete("/engine/faults")).json() == {"faults": []}
     assert (await http.get("/v1/convai/agents")).status_code == 200
-    async with httpx.AsyncClient(base_url=engine_url, trust_env=False) as nobody:
+    async with httpx.AsyncClient(base_url=engine_url, trust_env=False, timeout=30) as nobody:
         assert (await nobody.post("/engine/restart")).status_code == 401
 
 

@@ -70,7 +70,7 @@ async def test_a_signed_url_is_too_old_after_a_quarter_of_an_hour(
 
 async def test_the_deprecated_path_of_signed_urls_works(engine_url: str, create_agent: Create, dial: Dial) -> None:
     agent_id = await create_agent(engine_url)
-    async with httpx.AsyncClient(headers={"xi-api-key": "k"}) as http:
+    async with httpx.AsyncClient(headers={"xi-api-key": "k"}, timeout=30) as http:
         answer = await http.get(f"{engine_url}/v1/convai/conversation/get_signed_url", params={"agent_id": agent_id})
     assert (await (await dial(answer.json()["signed_url"])).next())["type"] == "conversation_initiation_metadata"
 

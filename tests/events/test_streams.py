@@ -174,7 +174,7 @@ async def test_a_slow_client_is_served_from_the_table_and_holds_up_nobody(
 
 async def test_only_the_owner_may_follow_a_conversation(url: str, dreamer: UUID, conversations: list[UUID]) -> None:
     path = f"{url}/conversations/{conversations[0]}/events"
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=30) as client:
         other = await client.get(path, headers=bearer(uuid4()))
         nobody = await client.get(path)
         server = await client.get(path, headers=bearer(None))
@@ -347,7 +347,7 @@ async def test_operators_page_through_the_log_both_ways_and_filter_it(
 
 @pytest.mark.parametrize("path", ["events", "events/consumers", "events/parked", "jobs"])
 async def test_the_logs_are_for_operators(url: str, path: str, dreamer: UUID) -> None:
-    async with httpx.AsyncClient(base_url=f"{url}/admin") as client:
+    async with httpx.AsyncClient(base_url=f"{url}/admin", timeout=30) as client:
         assert (await client.get(path)).status_code == 401
         assert (await client.get(path, headers=bearer(dreamer))).status_code == 403
         assert (await client.get(path, headers=bearer(dreamer, operator=True))).status_code == 200
@@ -366,7 +366,7 @@ async def test_operators_see_and_release_what_is_parked_and_replay(
         " SELECT 'summary', position, id, conversation_id, CASE position WHEN 1 THEN 6 ELSE 0 END, 'KeyError'"
         " FROM system_events"
     )
-    async with httpx.AsyncClient(base_url=f"{url}/admin/events", headers=bearer(None)) as client:
+    async with httpx.AsyncClient(base_url=f"{url}/admin/events", headers=bearer(None), timeout=30) as client:
         first = (await client.get("/parked", params={"limit": 2})).json()
         rest = (await client.get("/parked", params={"limit": 2, "cursor": first["next_cursor"]})).json()
         assert [item["position"] for item in first["items"] + rest["items"]] == [1, 2, 3]
@@ -388,7 +388,7 @@ async def test_operators_list_and_retry_jobs(url: str, database: Database, look:
         for n in range(3):
             await enqueue(conn, "summarise", {"n": n})
     await look("UPDATE jobs SET state = 'dead', attempts = 8, last_error = 'KeyError' WHERE payload ->> 'n' = '1'")
-    async with httpx.AsyncClient(base_url=f"{url}/admin", headers=bearer(None)) as client:
+    async with httpx.AsyncClient(base_url=f"{url}/admin", headers=bearer(None), timeout=30) as client:
         [dead] = (await client.get("/jobs", params={"state": "dead"})).json()["items"]
         assert (dead["payload"], dead["last_error"]) == ({"n": 1}, "KeyError")
         first = (await client.get("/jobs", params={"limit": 2})).json()

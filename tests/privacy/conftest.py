@@ -114,7 +114,7 @@ async def house(service_url: str, db_url: str, engine_url: str) -> AsyncIterator
     app = create_app(settings, Surroundings(simulated=True, local=True))
     async with AsyncExitStack() as stack:
         served = await stack.enter_async_context(listening(app, bind("127.0.0.1", 0, what="the API")))
-        engine = httpx.AsyncClient(base_url=engine_url, headers={"xi-api-key": "a key"})
+        engine = httpx.AsyncClient(base_url=engine_url, headers={"xi-api-key": "a key"}, timeout=30)
         await stack.enter_async_context(engine)
         yield House(served.url, app, db_url, engine, stack)
 

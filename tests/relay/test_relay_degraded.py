@@ -73,7 +73,9 @@ async def model() -> AsyncIterator[Model]:
 @pytest.fixture
 async def platform(engine_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """The engine that plays the platform, as one who breaks it: `PUT /engine/faults`."""
-    async with httpx.AsyncClient(base_url=engine_url, headers={"xi-api-key": "k"}, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=engine_url, headers={"xi-api-key": "k"}, trust_env=False, timeout=30
+    ) as client:
         yield client
         await client.delete("/engine/faults")
 
@@ -115,7 +117,7 @@ async def house(settings: Settings) -> AsyncIterator[House]:
 
 
 async def metrics(house: House) -> str:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
         return (await client.get(f"{house.url}/metrics")).raise_for_status().text
 
 

@@ -161,7 +161,9 @@ async def test_an_opening_that_failed_is_tried_again_with_the_same_ticket(
     started = await dreamer.start()
     # As often as one call tries.
     fault = {"kind": "status", "status": 503, "path": "*get-signed-url", "times": 3}
-    async with httpx.AsyncClient(base_url=engine_url, headers={"xi-api-key": "k"}, trust_env=False) as engine:
+    async with httpx.AsyncClient(
+        base_url=engine_url, headers={"xi-api-key": "k"}, trust_env=False, timeout=30
+    ) as engine:
         await engine.post("/engine/faults", json={"faults": [fault]})
     socket = await dial(started["signed_url"])
     await socket.send(type="conversation_initiation_client_data")
@@ -177,7 +179,9 @@ async def test_an_agent_that_the_platform_forgot_is_made_anew(
     dreamer: Any, dial: Dial, engine_url: str, look: Rows
 ) -> None:
     started = await dreamer.start()
-    async with httpx.AsyncClient(base_url=engine_url, headers={"xi-api-key": "k"}, trust_env=False) as engine:
+    async with httpx.AsyncClient(
+        base_url=engine_url, headers={"xi-api-key": "k"}, trust_env=False, timeout=30
+    ) as engine:
         await engine.post("/engine/restart")
     socket = await dial(started["signed_url"])
     await socket.open()

@@ -34,7 +34,9 @@ async def test_a_call_that_breaks_off_goes_on_in_another_session(
 ) -> None:
     await all_of(conversation.opening())
     await all_of(conversation.say(DREAM))
-    async with httpx.AsyncClient(base_url=engine_url, headers={"xi-api-key": "k"}, trust_env=False) as engine:
+    async with httpx.AsyncClient(
+        base_url=engine_url, headers={"xi-api-key": "k"}, trust_env=False, timeout=30
+    ) as engine:
         await engine.post("/engine/restart")
 
     lines = await all_of(conversation.say("Are you there?"))
@@ -79,7 +81,7 @@ async def test_what_the_relay_carries_is_counted(conversation: Chat, replica: An
     await all_of(conversation.say("I want to kill myself tonight."))
     await conversation.end()
 
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
         for _ in range(200):
             text = (await client.get(f"{replica.url}/metrics")).text
             if 'oneiro_relay_frames_total{direction="up",kind="user_message"}' in text:
