@@ -26,27 +26,28 @@ class Leaving:
         return tag(self.installation, self.id)
 
 
-async def follow(conn: Connection, now: datetime) -> None:
+async def follow(conn: Connection, now: datetime, *, shared: bool) -> None:
     """Note since when agents of releases are not wanted, and forget it for those that are wanted again.
 
-    Wanted are agents of default releases and of arms of running experiments.
+    Wanted are agents of default releases and of arms of running experiments; none, unless starts use agents that
+    dreamers share.
     """
     await conn.execute(
         """
         WITH wanted AS (
             SELECT r.id FROM interpreter_configs AS c
             JOIN interpreter_releases AS r ON r.interpreter_id = c.id AND r.number = c.version
-            WHERE c.is_active
+            WHERE c.is_active AND %(shared)s
             UNION
             SELECT a.release_id FROM experiments AS e JOIN experiment_arms AS a ON a.experiment_id = e.id
-            WHERE e.status = 'running'
+            WHERE e.status = 'running' AND %(shared)s
         )
         UPDATE platform_agents AS p
         SET expires_at = CASE WHEN p.release_id IN (SELECT id FROM wanted) THEN NULL ELSE %(now)s END
         WHERE p.scope = 'release' AND p.state IN ('ready', 'drifted')
           AND (p.expires_at IS NULL) <> (p.release_id IN (SELECT id FROM wanted))
         """,
-        {"now": now},
+        {"now": now, "shared": shared},
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -86,16 +86,31 @@ class Agents:
             wanted = replace(wanted, session_key=session_key, expires_at=self._clock() + SESSION_LIFE)
         agent, created = await self._known(wanted), False
         if agent is None:
-            agent, created = await self._prepare(release, wanted, tally)
+            agent, created = await self._make(release, wanted, tally)
         sha = agent.prompt_sha256 or wanted.prompt_sha256
         return Provisioned(agent.agent_id, created, tally.count, elapsed_ms(began), sha, agent.drift)
 
+    async def prepare(self, release: Release, language: str, model: str) -> Provisioned:
+        """Ahead of traffic, make sure that the platform takes this release's agent; raises as `ensure`.
+
+        Where agents are made for sessions no start would use it: it is made, read back and removed again.
+        """
+        if self._settings.agent_scope == "release":
+            return await self.ensure(release, language, model)
+        tried = await self.ensure(release, language, model, session_key=uuid4().hex)
+        try:
+            await self._platform.delete_agent(tried.agent_id)
+        except (PlatformUnavailable, PlatformRefused) as error:
+            # It expires as an agent of a session does, and is deleted then.
+            async with self._db.as_service() as conn:
+                await traces.cleanup_failed(conn, tried.agent_id, release.interpreter_id, error.code)
+        else:
+            await self._gone(tried.agent_id, "deleted")
+        return tried
+
     async def forget(self, agent_id: str) -> None:
         """The platform does not know this agent any more: the next `ensure` makes a new one."""
-        async with self._db.as_service() as conn:
-            interpreter_id = await store.forget(conn, agent_id, self._clock())
-            if interpreter_id is not None:
-                await traces.retired(conn, agent_id, interpreter_id, "unknown_to_platform")
+        await self._gone(agent_id, "unknown_to_platform")
 
     async def voice(self, release: Release) -> AgentVoice:
         """The voice that a new agent of this release would have, designed when it is time; raises as `Voices.of`."""
@@ -119,7 +134,7 @@ class Agents:
             if not await home_store.here(conn):
                 log.warning("agents.kept", reason="database_copied")
                 return 0
-            await leaving_store.follow(conn, now)
+            await leaving_store.follow(conn, now, shared=self._settings.agent_scope == "release")
             await leaving_store.take_out(conn, now=now, before=now - GRACE, idle=now - IDLE)
             await leaving_store.purge(conn, now - SESSIONS_KEPT)
             rows = await leaving_store.due(conn, RETIRE, before=now - GRACE, idle=now - IDLE, limit=SWEPT_AT_ONCE)
@@ -191,7 +206,13 @@ class Agents:
             await traces.retired(conn, agent_id, wanted.interpreter_id, "expired" if row.expired else "outdated")
         return True
 
-    async def _prepare(self, release: Release, wanted: Draft, tally: Tally) -> tuple[Made, bool]:
+    async def _gone(self, agent_id: str, reason: str) -> None:
+        async with self._db.as_service() as conn:
+            interpreter_id = await store.forget(conn, agent_id, self._clock())
+            if interpreter_id is not None:
+                await traces.retired(conn, agent_id, interpreter_id, reason)
+
+    async def _make(self, release: Release, wanted: Draft, tally: Tally) -> tuple[Made, bool]:
         """Make the agent, or wait for whoever makes it; the agent, and whether we made it."""
         began = time.perf_counter()
         # Before the claim, since designing a voice outlasts the lease; it has a lease of its own.

@@ -170,7 +170,7 @@ async def free(conn: Connection, row_id: UUID, owner: str, error_code: str | Non
 
 
 async def forget(conn: Connection, agent_id: str, now: datetime) -> str | None:
-    """Retire an agent that the platform no longer knows; its interpreter, or None when that was done already."""
+    """Retire an agent that is no longer on the platform; its interpreter, or None when that was done already."""
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(
             """

@@ -84,7 +84,7 @@ class Publishing:
         """A whole new interpreter; raises `Conflict` when there is one of this id, and what `publish` raises."""
         document = await asyncio.to_thread(_checked, new.document, speaking=new.activate)
         async with self._db.as_service() as conn:
-            made = await releases.create(conn, document, created_by=author(caller), note=new.note)
+            made = await releases.create(conn, document, created_by=caller.actor, note=new.note)
         return await self._turned(made, 0, None) if new.activate else view(made, 0)
 
     async def publish(self, caller: Identity, interpreter_id: str, new: NewRelease) -> ReleaseView:
@@ -94,7 +94,7 @@ class Publishing:
         no longer the default). Whatever fails once the release is stored says so, such as `PlatformUnavailable` or
         `AgentCreationError`: it is not the default then, and can be activated later.
         """
-        made, default = await self._stored(author(caller), interpreter_id, new)
+        made, default = await self._stored(caller.actor, interpreter_id, new)
         # Changes were merged onto the default of that moment: another one by now would be overwritten unseen.
         based_on = made.based_on if new.changes is not None else new.based_on
         return await self._turned(made, default, based_on) if new.activate else view(made, default)
@@ -130,7 +130,7 @@ class Publishing:
         return await asyncio.to_thread(_tried, interpreter_id, base, wanted, self._clock())
 
     async def prepare(self, release: Release) -> list[str]:
-        """Provision the release's agents for every language and model that is offered; the fields that drifted.
+        """Have the platform take the release for every language and model that is offered; the fields that drifted.
 
         Raises `ValidationError` without a system prompt, `PlatformUnavailable` and `AgentCreationError`.
         """
@@ -138,15 +138,15 @@ class Publishing:
         await asyncio.to_thread(render_system, release.document, "")
         pairs = [(language, model) for language in self._languages for model in self._models]
         # The first alone: a voice is designed once, and a refusal told once.
-        made = [await self._agents.ensure(release, *pairs[0])]
+        made = [await self._agents.prepare(release, *pairs[0])]
         at_once = asyncio.Semaphore(MADE_AT_ONCE)
 
-        async def ensure(language: str, model: str) -> Provisioned:
+        async def prepare(language: str, model: str) -> Provisioned:
             async with at_once:
-                return await self._agents.ensure(release, language, model)
+                return await self._agents.prepare(release, language, model)
 
         # All are waited for, so that none is at work when the operator hears of another's failure.
-        for outcome in await asyncio.gather(*(ensure(*pair) for pair in pairs[1:]), return_exceptions=True):
+        for outcome in await asyncio.gather(*(prepare(*pair) for pair in pairs[1:]), return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
             made.append(outcome)
@@ -176,11 +176,6 @@ class Publishing:
         except OneiroError as error:
             _keep(error, made, default)
             raise
-
-
-def author(caller: Identity) -> str:
-    """Who publishes: an operator's id, or the role of a server."""
-    return str(caller.user_id or caller.role)
 
 
 def _wanted(interpreter_id: str, onto: Release | None, new: NewRelease) -> InterpreterDocument:
