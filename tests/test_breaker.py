@@ -105,6 +105,15 @@ async def test_an_open_breaker_tries_nothing_and_says_when_to_come_back(breaker:
     assert caught.value.retryable
 
 
+async def test_how_long_it_rests_may_be_set_later(hand: Hand) -> None:
+    breaker = CircuitBreaker("agents", clock=hand)
+    await fail(breaker, 5)
+    breaker.retry_timeout = 4.0
+    assert breaker.rest() == 4.0
+    hand.now += 4
+    assert await breaker.call(fine) == "fine"
+
+
 async def test_after_thirty_seconds_three_successes_close_it(
     breaker: CircuitBreaker, hand: Hand, changes: list[tuple[str, State]]
 ) -> None:

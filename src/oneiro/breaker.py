@@ -41,7 +41,8 @@ def is_unavailable(error: Exception) -> bool:
 class CircuitBreaker:
     """Stops calling a dependency that fails, and asks it again later with one call at a time.
 
-    retry_timeout, call_timeout: seconds; a call that takes longer is ended and counts as a fault.
+    retry_timeout, call_timeout: seconds; a call that takes longer is ended and counts as a fault. How long it rests may
+    be set later, too.
     is_fault: which errors count; others, and cancellation, change nothing.
     report: told the name and the new state at each change, in the task of the call that caused it; may be set later.
     clock: seconds that only go forward.
@@ -62,7 +63,7 @@ class CircuitBreaker:
         self.name = name
         self.state: State = "closed"
         self._failure_threshold = failure_threshold
-        self._retry_timeout = retry_timeout
+        self.retry_timeout = retry_timeout
         self._success_threshold = success_threshold
         self._call_timeout = call_timeout
         self._is_fault = is_fault
@@ -110,7 +111,7 @@ class CircuitBreaker:
         if self.state != "open":
             return 0.0
         assert self._failed_at is not None
-        return max(0.0, self._failed_at + self._retry_timeout - self._clock())
+        return max(0.0, self._failed_at + self.retry_timeout - self._clock())
 
     def stats(self, now: datetime) -> BreakerStats:
         """Its state and counts; `now` turns the clock's seconds into a time of day."""

@@ -176,6 +176,17 @@ async def test_without_a_recogniser_nothing_is_invented_and_the_agent_asks_for_w
     assert "bridge" in await client.reply()
 
 
+async def test_an_engine_that_is_to_keep_silent_sends_silence_though_the_machine_has_a_voice(
+    start: Callable[..., Awaitable[str]], create_agent: Create, dial: Dial
+) -> None:
+    url = await start(aloud=False)
+    client = await dial(url, await create_agent(url, agent={"first_message": "Good evening."}))
+    await client.open()
+    sound = base64.b64decode((await client.until("audio"))["audio_event"]["audio_base_64"])
+    assert can_speak()
+    assert set(sound) == {0}
+
+
 async def test_a_microphone_that_falls_silent_by_sending_nothing_is_answered(
     start: Callable[..., Awaitable[str]], create_agent: Create, dial: Dial
 ) -> None:

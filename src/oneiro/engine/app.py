@@ -1,4 +1,4 @@
-"""The engine as an ASGI application, `create_engine(EngineSettings())`, and `running` to serve it."""
+"""The engine as an ASGI application, `create_engine(EngineSettings())`, and `running` or `served` to serve it."""
 
 import asyncio
 import socket
@@ -24,7 +24,7 @@ from oneiro.engine.gate import Gate
 from oneiro.engine.settings import EngineSettings, LlmEndpoint
 from oneiro.engine.state import Engine
 
-__all__ = ["EngineSettings", "LlmEndpoint", "create_engine", "running"]
+__all__ = ["EngineSettings", "LlmEndpoint", "create_engine", "running", "served"]
 
 
 def create_engine(settings: EngineSettings) -> FastAPI:
@@ -80,14 +80,21 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def running(settings: EngineSettings, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-    """Serve an engine beside other work in the same loop; gives its base URL. Port 0 takes a free one.
+    """Serve a new engine beside other work in the same loop; gives its base URL. Port 0 takes a free one.
 
     Raises OSError when the address cannot be bound.
     """
+    async with served(create_engine(settings), host, port) as url:
+        yield url
+
+
+@asynccontextmanager
+async def served(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """Serve this engine, as `running` does."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family)
     config = uvicorn.Config(
-        create_engine(settings),
+        app,
         ws="websockets-sansio",
         ws_max_size=protocol.MOST_FRAME,
         ws_per_message_deflate=False,  # On loopback it costs more than it saves.

@@ -36,6 +36,7 @@ class EngineSettings:
     api_keys: the keys it accepts in `xi-api-key`; None accepts any that is not empty.
     speed: how much faster than a person it thinks, types and speaks; limits such as a maximum duration stay as set.
     guardrail: given what was said to the agent, returns words to say in place of the brain's, or None.
+    aloud: whether it speaks with a voice, else in silence as long as the words; None where this machine has a voice.
     recogniser: turns 16-bit mono PCM in the agent's input format into words; None hears nothing and says so.
     clock: the time in seconds since 1970.
     client_data_timeout: seconds to wait for the client's opening frame before the conversation starts without it.
@@ -47,6 +48,7 @@ class EngineSettings:
     speed: float = 1.0
     guardrail: Callable[[str], str | None] | None = None
     llm: LlmEndpoint | None = None
+    aloud: bool | None = None
     recogniser: Callable[[bytes], str] | None = None
     clock: Callable[[], float] = time.time
     client_data_timeout: float = 5.0

@@ -28,7 +28,7 @@ class Engine:
         self.voices = Voices()
         self.conversations = Conversations()
         self.signatures = Signatures()
-        self.speech = Speech()
+        self.speech = Speech(aloud=settings.aloud)
         self.faults = Faults(settings.faults, seed=settings.fault_seed)
         self.broken = asyncio.Event()
         self.sockets = 0
