@@ -1,6 +1,6 @@
 """The rows of `conversations` and what was said in them, read; made, locked, rated and deleted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from oneiro.conversations.models import Conversation, Message, Sender, Status, Tier, Transport
 from oneiro.conversations.state import State, state
+from oneiro.conversations.transitions.store import Opened
 from oneiro.database.pool import Connection
 from oneiro.http import Cursor
 
@@ -76,26 +77,47 @@ async def insert(conn: Connection, new: NewConversation) -> None:
         """
         INSERT INTO conversations (id, user_id, interpreter_id, dream_id, transport, text_only, language, model,
                                    priority, release_id, arm_id, created_at, last_activity_at, expires_at, metadata)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        VALUES (%(id)s, %(user_id)s, %(interpreter_id)s, %(dream_id)s, %(transport)s, %(text_only)s, %(language)s,
+                %(model)s, %(priority)s, %(release_id)s, %(arm_id)s, %(created_at)s, %(created_at)s, %(expires_at)s,
+                %(metadata)s)
         """,
-        (
-            new.id,
-            new.user_id,
-            new.interpreter_id,
-            new.dream_id,
-            new.transport,
-            new.text_only,
-            new.language,
-            new.model,
-            new.priority,
-            new.release_id,
-            new.arm_id,
-            new.created_at,
-            new.created_at,
-            new.expires_at,
-            Jsonb(new.metadata),
-        ),
+        _values(new),
     )
+
+
+async def insert_opened(conn: Connection, new: NewConversation, opened: Opened, *, ms: int) -> None:
+    """Insert a conversation that can be opened already, with its first session; `ms` is what the start took us."""
+    await conn.execute(
+        """
+        WITH begun AS (
+            INSERT INTO conversations (id, user_id, interpreter_id, dream_id, transport, text_only, language, model,
+                                       priority, release_id, arm_id, created_at, last_activity_at, expires_at, metadata,
+                                       agent_id, prompt_sha256, variable_names, upstream_calls, agent_known, start_ms)
+            VALUES (%(id)s, %(user_id)s, %(interpreter_id)s, %(dream_id)s, %(transport)s, %(text_only)s, %(language)s,
+                    %(model)s, %(priority)s, %(release_id)s, %(arm_id)s, %(created_at)s, %(created_at)s, %(expires_at)s,
+                    %(metadata)s, %(agent_id)s, %(prompt_sha256)s, %(variable_names)s, %(upstream_calls)s,
+                    %(agent_known)s, %(ms)s)
+        )
+        INSERT INTO conversation_sessions (conversation_id, session, agent_id, signed_url_expires_at, ticket_sha256,
+                                           session_start_time, last_activity_at)
+        VALUES (%(id)s, 1, %(agent_id)s, %(expires_at)s, %(ticket_sha256)s, %(created_at)s, %(created_at)s)
+        """,
+        {
+            **_values(new),
+            "agent_id": opened.agent_id,
+            "prompt_sha256": opened.prompt_sha256,
+            "variable_names": opened.variable_names,
+            "upstream_calls": opened.upstream_calls,
+            "agent_known": opened.agent_known,
+            "expires_at": opened.expires_at,
+            "ticket_sha256": opened.ticket_sha256,
+            "ms": ms,
+        },
+    )
+
+
+def _values(new: NewConversation) -> dict[str, object]:
+    return {field.name: getattr(new, field.name) for field in fields(new)} | {"metadata": Jsonb(new.metadata)}
 
 
 async def lock(conn: Connection, user_id: UUID | None, conversation_id: UUID) -> Locked | None:

@@ -1,13 +1,41 @@
 """The rows of `profiles`."""
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from psycopg.rows import class_row
+from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
 from oneiro.database.pool import Connection
 from oneiro.dreamers.models import Dreamer
+
+SPOKEN: Final = SQL(
+    """
+    SELECT round(sum(extract(epoch FROM
+        coalesce(c.ended_at, %(now)s) - greatest(c.started_at, date_trunc('day', %(now)s, 'UTC')))) / 60, 1
+    ) AS minutes
+    FROM conversations AS c
+    WHERE c.user_id = p.user_id AND c.started_at IS NOT NULL
+      AND coalesce(c.ended_at, %(now)s) > date_trunc('day', %(now)s, 'UTC')
+    """
+)
+"""The minutes that the dreamer of `profiles AS p` has talked since midnight UTC; to be joined to her row."""
+
+
+_FIND: Final = (
+    SQL(
+        """
+        SELECT p.user_id, p.name, p.language, p.region, p.birth_year, p.consents, p.allowed_interpreters,
+               coalesce(spoken.minutes, 0) AS minutes_today
+        FROM profiles AS p LEFT JOIN LATERAL ({spoken}) AS spoken ON true
+        WHERE p.user_id = %(user_id)s
+        """
+    )
+    .format(spoken=SPOKEN)
+    .as_bytes()
+)
 
 
 async def insert(conn: Connection, user_id: UUID) -> None:
@@ -34,23 +62,7 @@ async def insert(conn: Connection, user_id: UUID) -> None:
 async def find(conn: Connection, user_id: UUID, now: datetime) -> Dreamer | None:
     """The dreamer, with the minutes that she has talked since midnight UTC."""
     async with conn.cursor(row_factory=class_row(Dreamer)) as cursor:
-        await cursor.execute(
-            """
-            SELECT p.user_id, p.name, p.language, p.region, p.birth_year, p.consents, p.allowed_interpreters,
-                   coalesce(spoken.minutes, 0) AS minutes_today
-            FROM profiles AS p
-            LEFT JOIN LATERAL (
-                SELECT round(sum(extract(epoch FROM
-                    coalesce(c.ended_at, %(now)s) - greatest(c.started_at, date_trunc('day', %(now)s, 'UTC')))) / 60, 1
-                ) AS minutes
-                FROM conversations AS c
-                WHERE c.user_id = p.user_id AND c.started_at IS NOT NULL
-                  AND coalesce(c.ended_at, %(now)s) > date_trunc('day', %(now)s, 'UTC')
-            ) AS spoken ON true
-            WHERE p.user_id = %(user_id)s
-            """,
-            {"user_id": user_id, "now": now},
-        )
+        await cursor.execute(_FIND, {"user_id": user_id, "now": now})
         return await cursor.fetchone()
 
 

@@ -1,6 +1,6 @@
 """The outbox: an event is a row of `system_events`, written in the transaction of the change it tells of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from oneiro import tracing
@@ -24,8 +24,29 @@ async def record(
     `data` holds ids, counts and codes, never what was said. Events of one conversation keep their order: name it by
     `conversation_id` where the entity is something else.
     """
+    await record_all(
+        conn,
+        [(event_type, data)],
+        entity_type=entity_type,
+        entity_id=entity_id,
+        user_id=user_id,
+        conversation_id=conversation_id,
+    )
+
+
+async def record_all(
+    conn: Connection,
+    happened: Sequence[tuple[EventType, Mapping[str, object]]],
+    *,
+    entity_type: str,
+    entity_id: str,
+    user_id: UUID | None = None,
+    conversation_id: UUID | None = None,
+) -> None:
+    """Write several events of one entity, types with data, in this order and in one statement."""
     if conversation_id is None and entity_type == "conversation":
         conversation_id = UUID(entity_id)
-    await store.insert(conn, event_type, entity_type, entity_id, data, user_id, conversation_id)
+    await store.insert(conn, happened, entity_type, entity_id, user_id, conversation_id)
     bell.mark(conn, bell.WRITTEN)
-    tracing.happened(event_type)
+    for event_type, _ in happened:
+        tracing.happened(event_type)

@@ -33,20 +33,28 @@ EVENT = SQL(
 
 async def insert(
     conn: Connection,
-    event_type: str,
+    happened: Sequence[tuple[str, Mapping[str, object]]],
     entity_type: str,
     entity_id: str,
-    data: Mapping[str, object],
     user_id: UUID | None,
     conversation_id: UUID | None,
 ) -> None:
-    """Insert one event; its position is stamped after the commit."""
+    """Insert what happened to one entity, types with data, in this order; positions are stamped after the commit."""
     await conn.execute(
         """
         INSERT INTO system_events (event_type, entity_type, entity_id, event_data, user_id, conversation_id)
-        VALUES (%s, %s, %s, %s, %s, %s)
+        SELECT h.event_type, %s, %s, h.event_data, %s, %s
+        FROM unnest(%s::text[], %s::jsonb[]) WITH ORDINALITY AS h (event_type, event_data, place)
+        ORDER BY h.place
         """,
-        (event_type, entity_type, entity_id, Jsonb(dict(data)), user_id, conversation_id),
+        (
+            entity_type,
+            entity_id,
+            user_id,
+            conversation_id,
+            [event_type for event_type, _ in happened],
+            [Jsonb(dict(data)) for _, data in happened],
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Header
+from pydantic import BaseModel
 
 from oneiro.database.pool import Connection
 from oneiro.errors import Conflict, ValidationError
@@ -45,10 +46,10 @@ class Once:
         response: dict[str, Any] = known["response"]
         return response
 
-    async def keep(self, conn: Connection, response: dict[str, Any]) -> None:
+    async def keep(self, conn: Connection, response: BaseModel) -> None:
         """Keep the answer for later requests with this key."""
         if self.key is not None:
-            await store.update(conn, self.user_id, self.key, self.route, response)
+            await store.update(conn, self.user_id, self.key, self.route, response.model_dump(mode="json"))
 
     async def release(self, conn: Connection) -> None:
         """Give the key back after a failure."""

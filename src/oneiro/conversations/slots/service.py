@@ -22,19 +22,18 @@ _SOONEST, _LATEST = 5.0, 60.0
 async def reserve(conn: Connection, conversation_id: UUID, priority: Priority, slots: int, now: datetime) -> None:
     """Reserve a slot of so many for 60 s, as the last thing of a short transaction.
 
-    Starts pass one at a time from here to the end of the transaction, in all processes, so that racing ones cannot
-    both take the last slot. Raises `TooMany` (`no_slot`) when this priority's share is taken.
+    Racing starts, in whatever processes, cannot both take the last slot: when slots are scarce they pass one at a time
+    from here to the end of the transaction. Raises `TooMany` (`no_slot`) when this priority's share is taken.
     """
-    await store.enter(conn)
-    taken, first_free = await store.taken(conn, conversation_id, now)
-    if taken >= admitted(priority, slots):
+    share = admitted(priority, slots)
+    taken, first_free = await store.reserve(conn, conversation_id, DIRECT, share, now, now + RESERVED)
+    if taken >= share:
         wait = (first_free - now).total_seconds() if first_free else _SOONEST
         raise TooMany(
             "All interpreters are in conversation just now. Please come back in a moment.",
             code="no_slot",
             retry_after=min(max(wait, _SOONEST), _LATEST),
         )
-    await store.lease(conn, conversation_id, DIRECT, now + RESERVED)
 
 
 def admitted(priority: Priority, slots: int) -> int:

@@ -5,23 +5,20 @@ from uuid import UUID
 
 from oneiro.database.pool import Connection
 
-# Any number of our own; it names the turnstile that starts pass one at a time.
-TURNSTILE = 0x6F6E6569726F
+# Any number of our own; it names the turnstile that starts pass, and those that follow it name the lanes.
+TURNSTILE = 0x6F6E6569726F00
 
 
-async def enter(conn: Connection) -> None:
-    """Pass the turnstile: until this transaction ends nobody else counts the slots."""
-    await conn.execute("SELECT pg_advisory_xact_lock(%s)", (TURNSTILE,))
+async def reserve(
+    conn: Connection, conversation_id: UUID, owner: str, admitted: int, now: datetime, until: datetime
+) -> tuple[int, datetime | None]:
+    """Take or renew a slot if others hold less than `admitted`: how many they do, and when the first of these lapses.
 
-
-async def taken(conn: Connection, besides: UUID, now: datetime) -> tuple[int, datetime | None]:
-    """How many slots others hold, and when the first of these lapses."""
+    Until the transaction ends starts may wait for it, so it is to be its last statement.
+    """
     result = await conn.execute(
-        """
-        SELECT count(*), min(leased_until) FROM conversation_slots
-        WHERE leased_until > %s AND conversation_id <> %s
-        """,
-        (now, besides),
+        "SELECT taken, first_free FROM oneiro.reserve_slot(%s, %s, %s, %s, %s, %s)",
+        (TURNSTILE, conversation_id, owner, admitted, now, until),
     )
     row = await result.fetchone()
     assert row is not None

@@ -22,15 +22,13 @@ from oneiro.interpreters.experiments.results import EARLY_SECONDS, Results, eval
 from oneiro.interpreters.models import Release
 
 
-async def choose(conn: Connection, interpreter_id: str, user_id: UUID, language: str) -> Chosen | None:
-    """The release that this dreamer's conversation starts with, in the caller's transaction; None: not active.
+async def choose(conn: Connection, default: Release, user_id: UUID, language: str) -> Chosen:
+    """The release that this dreamer's conversation starts with in place of the default, in the caller's transaction.
 
     While an experiment runs, a dreamer who takes part is given an arm once and keeps it; `experiment.assigned` tells
     of it. Her row in `profiles` must exist.
     """
-    default = await interpreters.active_release(conn, interpreter_id)
-    if default is None:
-        return None
+    interpreter_id = default.interpreter_id
     arms = await store.running_arms(conn, interpreter_id, user_id)
     if not arms or language not in (arms[0].languages or [language]):
         return Chosen(default)
