@@ -15,6 +15,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from oneiro.errors import SetupError
+from oneiro.loopback import DIRECT, proxy
 from oneiro.text import clean
 
 Kind = Literal["started", "opening", "user", "part", "interpreter", "safety", "degraded", "error", "ended"]
@@ -78,7 +79,7 @@ def _detail(answer: httpx.Response) -> str:
 @asynccontextmanager
 async def signed_in(url: str, token: str | None) -> AsyncIterator[Api]:
     """An API client; without a token the server of this machine is asked for one."""
-    async with httpx.AsyncClient(base_url=url.rstrip("/"), timeout=60.0) as client:
+    async with httpx.AsyncClient(base_url=url.rstrip("/"), timeout=60.0, mounts=DIRECT) as client:
         api = Api(client)
         if token is None:
             try:
@@ -227,7 +228,8 @@ async def chat(api: Api, interpreter_id: str, dream_id: str | None) -> AsyncIter
 @asynccontextmanager
 async def _opened(api: Api, started: dict[str, Any]) -> AsyncIterator[ClientConnection]:
     try:
-        socket = await connect(started["signed_url"], subprotocols=[websockets.Subprotocol("convai")], max_size=2**20)
+        url, convai = started["signed_url"], websockets.Subprotocol("convai")
+        socket = await connect(url, subprotocols=[convai], max_size=2**20, proxy=proxy(url))
     except (OSError, websockets.InvalidHandshake) as error:
         raise ApiError(f"the interpreter cannot be reached ({type(error).__name__})") from error
     async with socket:

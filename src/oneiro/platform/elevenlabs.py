@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 import httpx
 from elevenlabs.base_client import AsyncBaseElevenLabs
@@ -17,6 +16,7 @@ from pydantic import BaseModel
 
 from oneiro.breaker import CircuitBreaker
 from oneiro.errors import SetupError
+from oneiro.loopback import DIRECT
 from oneiro.platform.calls import Answer, Call, Calls, Observe, unreadable
 from oneiro.platform.errors import PlatformLacks
 from oneiro.platform.held import agents, entry, read, voices
@@ -46,7 +46,6 @@ SIGNED_URL_LIFE: Final = timedelta(minutes=15)
 CONVERSATION_SECONDS: Final = 5.0
 PAGE: Final = 100
 MOST_PAGES: Final = 100
-LOOPBACK: Final = {"127.0.0.1", "::1", "localhost"}
 
 
 class ElevenLabsPlatform:
@@ -75,9 +74,7 @@ class ElevenLabsPlatform:
         self._clock = clock
         self._calls = Calls(secret=api_key, clock=clock, observe=observe)
         self._conversation_seconds, self._provisioning_seconds = conversation_seconds, provisioning_seconds
-        # A proxy of the environment must not stand between us and an engine on this machine.
-        local = base_url is not None and urlsplit(base_url).hostname in LOOPBACK
-        self._http = httpx.AsyncClient(timeout=PROVISIONING_SECONDS, follow_redirects=False, trust_env=not local)
+        self._http = httpx.AsyncClient(timeout=PROVISIONING_SECONDS, follow_redirects=False, mounts=DIRECT)
         client = AsyncBaseElevenLabs(base_url=base_url, api_key=api_key, httpx_client=self._http)
         # The SDK imports each part on first use, which takes up to a second: now, not in somebody's conversation.
         self._agents: AsyncAgentsClient = client.conversational_ai.agents

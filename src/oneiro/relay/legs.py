@@ -7,13 +7,13 @@ own buffers fill. Nothing is queued here.
 import asyncio
 from contextlib import suppress
 from typing import Final, Protocol
-from urllib.parse import urlsplit
 
 import websockets
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 
 from oneiro.errors import PlatformUnavailable
+from oneiro.loopback import proxy
 from oneiro.relay.limits import MOST_DOWN, MOST_UP, SUBPROTOCOL
 from oneiro.relay.splice import EXTENSION, Side, SplicedClient
 
@@ -21,7 +21,6 @@ MOST_REASON: Final = 120
 """Bytes of a close reason; the protocol allows 123."""
 CLOSING: Final = 2.0
 """Seconds that a side may take to answer a close."""
-LOOPBACK: Final = {"127.0.0.1", "::1", "localhost"}
 LOST: Final = 1006
 """The code that stands for a connection which broke without a close (RFC 6455 section 7.1.5)."""
 NO_STATUS: Final = 1005
@@ -130,8 +129,6 @@ class UpstreamLeg:
 
 async def dial(url: str, *, within: float, writing: float) -> UpstreamLeg:
     """Open the platform's socket; raises `PlatformUnavailable`, without the address, which holds a signature."""
-    # A proxy of the environment must not stand between us and an engine on this machine.
-    local = urlsplit(url).hostname in LOOPBACK
     try:
         socket = await connect(
             url,
@@ -140,7 +137,7 @@ async def dial(url: str, *, within: float, writing: float) -> UpstreamLeg:
             open_timeout=within,
             close_timeout=CLOSING,
             max_size=MOST_DOWN,
-            proxy=None if local else True,
+            proxy=proxy(url),
             create_connection=SplicedClient,
         )
     except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.InvalidURI, EOFError) as error:
