@@ -14,11 +14,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from oneiro.database.pool import Connection, Database
+from oneiro.database.pool import Connection, Database, DatabaseUnavailable
 from oneiro.errors import Conflict, NotFound
 from oneiro.events import service, store
 from oneiro.events.bell import Bell
-from oneiro.events.consumers import Consumer, Consumers, Emitter, Retries, Timing, Worker
+from oneiro.events.consumers import LOSSES, Consumer, Consumers, Emitter, Retries, Timing, Worker
 from oneiro.events.loops import running
 from oneiro.events.models import Event
 from oneiro.events.sequencer import Sequencer
@@ -135,6 +135,70 @@ async def test_a_consumer_that_raises_on_every_7th_event_loses_none(
         own = [position for position, one in rows if one == conversation_id]
         assert own == sorted(own)
     assert await parked(look) == []
+
+
+def losing(look: Look, position: int, times: int) -> Callable[[Connection, Event], Awaitable[None]]:
+    """Writes its row, and loses its connection in the middle of an event, so many times."""
+    left = itertools.chain([True] * times, itertools.repeat(False))
+
+    async def fn(conn: Connection, event: Event) -> None:
+        await note(conn, event)
+        if event.position == position and next(left):
+            await look("SELECT pg_terminate_backend(%s, 10000)", conn.info.backend_pid)
+
+    return fn
+
+
+async def work_on(worker: Worker) -> int:
+    """Work as the loop does, past losses of the database; how many there were."""
+    lost = 0
+    while True:
+        try:
+            if not await worker.step():
+                return lost
+        except DatabaseUnavailable:
+            lost += 1
+
+
+@pytest.mark.parametrize("together", [1, 10])
+async def test_a_loss_of_the_database_is_no_events_fault(
+    database: Database,
+    bell: Bell,
+    sequencer: Sequencer,
+    look: Look,
+    write: Write,
+    conversations: list[UUID],
+    together: int,
+) -> None:
+    await write(3, conversations[0])
+    await stamp_all(sequencer)
+    consumer = Consumer("noting", [], losing(look, 2, LOSSES), together=together)
+
+    assert await work_on(Worker(database, bell, consumer, retries=MUCH_LATER)) == LOSSES
+
+    assert await handled(look) == [1, 2, 3]
+    assert await parked(look) == []
+
+
+@pytest.mark.parametrize("together", [1, 10])
+async def test_an_event_that_loses_the_database_each_time_is_parked_and_others_go_on(
+    database: Database,
+    bell: Bell,
+    sequencer: Sequencer,
+    look: Look,
+    write: Write,
+    conversations: list[UUID],
+    together: int,
+) -> None:
+    for conversation in conversations[:3]:
+        await write(1, conversation)
+    await stamp_all(sequencer)
+    worker = Worker(database, bell, Consumer("noting", [], losing(look, 2, 1000), together=together), retries=AT_ONCE)
+
+    await work_on(worker)
+
+    assert await handled(look) == [1, 3]
+    assert await parked(look) == [(2, 3, "DatabaseUnavailable: database_unavailable", True)]
 
 
 async def test_a_failed_event_and_the_later_ones_of_its_conversation_wait_and_others_go_on(
@@ -369,7 +433,7 @@ VICTIM = """
 import asyncio, sys
 from oneiro.database.pool import Database
 from oneiro.events.bell import Bell
-from oneiro.events.consumers import Consumer, Timing, Worker
+from oneiro.events.consumers import LOSSES, Consumer, Timing, Worker
 
 async def main():
     database = Database(sys.argv[1])

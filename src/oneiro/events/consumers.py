@@ -8,6 +8,7 @@ pauses, and then waits for an operator; the events of other conversations go on.
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ BATCH = 200
 WINDOW = 10_000
 # Seconds until a process asks again for a lease that another one holds.
 LONGEST_WAIT = 1.0
+# Losses of the database with the same event in hand that count as nobody's fault. An outage is met before any event is
+# in hand, so that few are lost in it; one that ends its connection each time is found out.
+LOSSES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,7 @@ class Worker:
         self._position: int | None = None
         self._renew_at = self._try_at = 0.0
         self._registered = False
+        self._losses: Counter[int] = Counter()
         self._pace = Pace(bell.listener(STAMPED), shortest=self._timing.busy, longest=self._timing.idle)
 
     async def run(self) -> None:
@@ -205,8 +210,18 @@ class Worker:
         except LeaseLost:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a consumer raises is its event's fault, not the loop's
+            self._blame(events[0], error)
             await self._one_by_one(events, blocked, error)
         self._position = events[-1].position
+        self._losses.pop(events[0].position, None)
+
+    def _blame(self, event: Event, error: Exception) -> None:
+        """Raise a loss of the database that is not this event's fault yet; the loop rests, and comes to it again."""
+        if isinstance(error, DatabaseUnavailable):
+            self._losses[event.position] += 1
+            if self._losses[event.position] <= LOSSES:
+                log.info("consumer.database_lost", consumer=self._name, position=event.position)
+                raise error
 
     async def _one_by_one(self, events: list[Event], blocked: set[UUID], error: Exception) -> None:
         if len(events) > 1:
@@ -255,11 +270,13 @@ class Worker:
             except LeaseLost:
                 raise
             except Exception as error:  # noqa: BLE001 - as in _handle
+                self._blame(event, error)
                 pause = self._retries.pause(attempts + 1)
                 log.warning("consumer.retry_failed", consumer=self._name, position=event.position, error=fault(error))
                 async with self._db.as_service() as conn:
                     await self._move(conn, self._held())
                     await parked.fail(conn, self._name, event.position, fault(error), pause)
+            self._losses.pop(event.position, None)
         return bool(waiting)
 
     async def _again(self, event: Event) -> None:
