@@ -76,7 +76,6 @@ InterpreterId = Annotated[str, StringConstraints(pattern=INTERPRETER_ID)]
 Identifier = Annotated[str, StringConstraints(pattern=IDENTIFIER)]
 PromptName = Annotated[str, StringConstraints(pattern=PROMPT_NAME)]
 Colour = Annotated[str, StringConstraints(pattern=COLOUR)]
-Constant = Annotated[str, AfterValidator(_storable), StringConstraints(max_length=2000)] | bool | int | float
 Share = Annotated[float, Field(ge=0, le=1), AfterValidator(_two_decimals)]
 Speed = Annotated[float, Field(ge=0.7, le=1.2), AfterValidator(_two_decimals)]
 

@@ -64,13 +64,32 @@ async def test_a_voice_that_the_platform_does_not_know_leaves_the_old_release_in
     old = await release_of()
     changes = {"voice": {"voice_id": "nobody-speaks-so"}}
 
-    with pytest.raises(AgentCreationError, match="nobody-speaks-so") as caught:
-        await publishing.publish(OPERATOR, "mara", NewRelease(changes=changes, activate=True))
+    for attempt in (
+        publishing.publish(OPERATOR, "mara", NewRelease(changes=changes, activate=True)),
+        publishing.activate("mara", old.number + 1),
+    ):
+        with pytest.raises(AgentCreationError, match="nobody-speaks-so") as caught:
+            await attempt
+        assert caught.value.detail.startswith(
+            f"Release {old.number + 1} of mara is stored and not active. Release {old.number} stays in charge."
+        )
 
-    assert f"Release {old.number} stays in charge" in caught.value.detail
     assert await engine.agents() == []
     [row] = await rows("SELECT version, is_active FROM interpreter_configs")
     assert (row["version"], row["is_active"]) == (old.number, True)
+
+
+async def test_a_release_in_charge_that_the_platform_refuses_by_now_is_not_said_to_be_out_of_charge(
+    session: Any, publishing: Publishing, release: Release
+) -> None:
+    async def away() -> None:
+        raise PlatformUnavailable("away")
+
+    session.wire.before["create_agent"] = away
+    with pytest.raises(PlatformUnavailable) as caught:
+        await publishing.activate("mara", release.number)
+
+    assert caught.value.detail == "away"
 
 
 async def test_what_the_platform_gives_back_otherwise_is_told_of_a_release_that_was_only_tried(

@@ -16,13 +16,12 @@ from oneiro.database.pool import Connection, Database
 from oneiro.errors import AgentCreationError, OneiroError, PlatformUnavailable
 from oneiro.interpreters.agents import home_store, leaving_store, store, traces
 from oneiro.interpreters.agents.models import AgentVoice, Draft, Patience, Provisioned, Tally
-from oneiro.interpreters.agents.spec import draft
+from oneiro.interpreters.agents.spec import Drafts
 from oneiro.interpreters.agents.workshop import WORK_SECONDS, Created, Made, Workshop, elapsed_ms, uncounted
 from oneiro.interpreters.models import Release
 from oneiro.jobs.queue import enqueue
 from oneiro.platform.errors import PlatformRefused
 from oneiro.platform.port import VoicePlatform
-from oneiro.safety.protocol import CRISIS_PROTOCOL
 from oneiro.settings import Settings
 
 GRACE: Final = timedelta(days=1)
@@ -37,7 +36,6 @@ SESSIONS_KEPT: Final = timedelta(days=30)
 """How long the row of a session's agent stays after the agent is gone, for whoever looks into a complaint."""
 SWEPT_AT_ONCE: Final = 100
 RETIRE: Final = "agents.retire"
-MOST_DRAFTS: Final = 512
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +61,7 @@ class Agents:
         self._settings = settings
         self._clock = clock
         self._since = clock()
-        self._drafts: dict[tuple[UUID, str, str], Draft] = {}
+        self._drafts = Drafts(settings)
         self._workshop = Workshop(
             db,
             platform,
@@ -161,20 +159,7 @@ class Agents:
 
     def draft(self, release: Release, language: str, model: str) -> Draft:
         """What the agent of this release shall be; raises `ValidationError` when it has no system prompt."""
-        key = (release.id, language, model)
-        known = self._drafts.get(key)
-        if known is None:
-            if len(self._drafts) >= MOST_DRAFTS:
-                self._drafts.clear()
-            known = self._drafts[key] = draft(
-                release,
-                language,
-                model,
-                protocol=CRISIS_PROTOCOL,
-                max_seconds=self._settings.max_call_seconds,
-                default_voice_id=self._settings.default_voice_id,
-            )
-        return known
+        return self._drafts.of(release, language, model)
 
     async def _known(self, wanted: Draft, *, waited: bool = False) -> Made | None:
         """The agent that is ready; raises what befell whoever made it while we waited."""

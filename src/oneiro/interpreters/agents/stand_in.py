@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
-from oneiro.interpreters.agents.models import Draft, Provisioned
-from oneiro.interpreters.agents.spec import draft
+from oneiro.interpreters.agents.models import Provisioned
+from oneiro.interpreters.agents.spec import Drafts
 from oneiro.interpreters.models import Release
 from oneiro.platform.port import VoicePlatform
-from oneiro.safety.protocol import CRISIS_PROTOCOL
 from oneiro.settings import Settings
 
 AGENT: Final = "stand-in"
@@ -33,19 +32,19 @@ class StandIn:
     def __init__(self, engine: VoicePlatform, *, settings: Settings) -> None:
         self._engine = engine
         self._settings = settings
-        self._drafts: dict[tuple[UUID, str, str], Draft] = {}
+        self._drafts = Drafts(settings)
         self._made: dict[tuple[UUID, str, str], str] = {}
 
     def agent(self, release: Release, language: str, model: str) -> Provisioned:
         """What is noted of a conversation that begins here; nothing is asked for."""
-        return Provisioned(AGENT, False, 0, 0, self._draft(release, language, model).prompt_sha256)
+        return Provisioned(AGENT, False, 0, 0, self._drafts.of(release, language, model).prompt_sha256)
 
     async def url(self, release: Release, language: str, model: str) -> str:
         """An address that opens one conversation; raises `PlatformUnavailable` when even the engine does not answer."""
         key = (release.id, language, model)
         agent_id = self._made.get(key)
         if agent_id is None:
-            spec = self._draft(release, language, model).spec
+            spec = self._drafts.of(release, language, model).spec
             spec = replace(spec, voice_id=self._settings.default_voice_id, tag=AGENT)
             agent_id = self._made[key] = await self._engine.create_agent(spec)
         return (await self._engine.signed_url(agent_id)).url
@@ -57,17 +56,3 @@ class StandIn:
     async def close(self) -> None:
         """Close its connections."""
         await self._engine.close()
-
-    def _draft(self, release: Release, language: str, model: str) -> Draft:
-        key = (release.id, language, model)
-        known = self._drafts.get(key)
-        if known is None:
-            known = self._drafts[key] = draft(
-                release,
-                language,
-                model,
-                protocol=CRISIS_PROTOCOL,
-                max_seconds=self._settings.max_call_seconds,
-                default_voice_id=self._settings.default_voice_id,
-            )
-        return known

@@ -102,15 +102,13 @@ class Publishing:
     async def activate(self, interpreter_id: str, number: int, *, based_on: int | None = None) -> ReleaseView:
         """Provision a release's agents and make it the default; a lower number than the present one rolls back.
 
-        Raises `NotFound`, what `prepare` raises, and `Conflict` when `based_on` is given and no longer the default.
+        Raises `NotFound`, what `prepare` raises, and `Conflict` when `based_on` is given and no longer the default; the
+        error says which release is in charge.
         """
         async with self._db.as_service() as conn:
-            await _known(conn, interpreter_id)
+            default = (await _known(conn, interpreter_id)).release or 0
             release = await _release(conn, interpreter_id, number)
-        drift = await self.prepare(release)
-        async with self._db.as_service() as conn:
-            activated = await releases.activate(conn, interpreter_id, number, based_on=based_on)
-        return view(activated, number, drift)
+        return await self._turned(release, default, based_on)
 
     async def retire(self, interpreter_id: str) -> InterpreterView:
         """Take an interpreter out of service, and stop its experiment.
@@ -170,12 +168,16 @@ class Publishing:
                 continue
 
     async def _turned(self, made: Release, default: int, based_on: int | None) -> ReleaseView:
-        """Activate what was just stored."""
+        """Activate a release that is stored, where `default` was the one in charge."""
         try:
-            return await self.activate(made.interpreter_id, made.number, based_on=based_on)
+            drift = await self.prepare(made)
+            async with self._db.as_service() as conn:
+                activated = await releases.activate(conn, made.interpreter_id, made.number, based_on=based_on)
         except OneiroError as error:
-            _keep(error, made, default)
+            if made.number != default:
+                _keep(error, made, default)
             raise
+        return view(activated, made.number, drift)
 
 
 def _wanted(interpreter_id: str, onto: Release | None, new: NewRelease) -> InterpreterDocument:
