@@ -3,22 +3,27 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 from uuid import uuid4
 
 import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from tests.chaos.invariants import Acknowledged
-from tests.chaos.processes import SECRET, WITHIN
+from tests.chaos.processes import SECRET, WITHIN, Process, until
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from oneiro.auth import issue_token
+from oneiro.cli.listen import bind, listening
 
 Answer = dict[str, Any]
 MARKER = "zaffrekite"
@@ -71,6 +76,12 @@ class Dreamer:
 
     traffic: Traffic
     headers: dict[str, str]
+
+    def at(self, url: str) -> "Dreamer":
+        """The same dreamer at one replica."""
+        there = Dreamer(replace(self.traffic, door=Door()), self.headers)
+        there.traffic.door.opens(url)
+        return there
 
     async def ask(self, method: str, path: str, body: object = None, **headers: str) -> httpx.Response:
         """Ask until there is an answer that is final: broken connections and 503 are tried again."""
@@ -223,3 +234,37 @@ async def dialled(url: str) -> AsyncIterator[Call]:
     """Open a socket."""
     async with connect(url, subprotocols=[Subprotocol("convai")], compression=None, proxy=None, close_timeout=2) as one:
         yield Call(one)
+
+
+@dataclass(frozen=True, slots=True)
+class Switchboard:
+    """The faults of an engine."""
+
+    http: httpx.AsyncClient
+
+    async def put(self, *faults: Answer) -> None:
+        """Have these faults, and no others."""
+        assert (await self.http.put("/engine/faults", json={"faults": faults})).is_success
+
+    async def struck(self) -> None:
+        """Wait until the first fault has happened."""
+
+        async def happened() -> bool:
+            return bool((await self.http.get("/engine/faults")).json()["faults"][0]["struck"])
+
+        await until("the fault has struck", happened)
+
+
+@asynccontextmanager
+async def switchboard(engine: Process) -> AsyncIterator[Switchboard]:
+    headers = {"xi-api-key": "k"}
+    async with httpx.AsyncClient(base_url=engine.url, headers=headers, trust_env=False, timeout=WITHIN) as http:
+        yield Switchboard(http)
+
+
+@asynccontextmanager
+async def hook(take: Callable[[Request], Awaitable[Response]]) -> AsyncIterator[str]:
+    """Somebody else's server, in this process: gives the address to which webhooks are posted."""
+    app = Starlette(routes=[Route("/hook", take, methods=["POST"])])
+    async with listening(app, bind("127.0.0.1", 0, what="a hook")) as served:
+        yield f"{served.url}/hook"

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from psycopg.rows import dict_row
 from pydantic import SecretStr
 from tests.chaos import clients, invariants
 from tests.chaos.clients import MARKER, Dreamer, Traffic
-from tests.chaos.processes import SECRET, House, house, until
+from tests.chaos.processes import SECRET, WITHIN, House, house, until
 
 from oneiro.database.migrate import migrate
 from oneiro.database.pool import Database
@@ -86,11 +85,8 @@ def sign_in(traffic: Traffic) -> SignIn:
     """Signs in somebody new, at the door or at one replica: `await sign_in(operator=True, at=url)`."""
 
     async def signed_in(*, operator: bool = False, at: str | None = None) -> Dreamer:
-        seen = traffic
-        if at is not None:
-            seen = replace(traffic, door=clients.Door())
-            seen.door.opens(at)
-        return clients.dreamer(seen, operator=operator)
+        made = clients.dreamer(traffic, operator=operator)
+        return made if at is None else made.at(at)
 
     return signed_in
 
@@ -139,13 +135,17 @@ Settle = Callable[..., Awaitable[None]]
 def settle(later: Later, db_url: str) -> Settle:
     """Sweeps as an hour later, waits until all is quiet, and holds the database against the invariants."""
 
-    async def settled(acknowledged: invariants.Acknowledged | None = None, *, within: float = 60.0) -> None:
+    async def settled(acknowledged: invariants.Acknowledged | None = None, *, within: float = WITHIN) -> None:
         await (await later(minutes=60)).sweeper.sweep()
 
-        async def at_rest() -> bool:
-            return await invariants.quiet(db_url)
+        left: dict[str, list[Any]] = {}
 
-        await until("every event is handled, every job done", at_rest, within=within)
+        async def at_rest() -> bool:
+            left.clear()
+            left.update(await invariants.to_be_done(db_url))
+            return not left
+
+        await until("every event is handled, every job done", at_rest, within=within, seen=left)
         assert await invariants.violations(db_url, acknowledged) == {}
 
     return settled
@@ -154,5 +154,5 @@ def settle(later: Later, db_url: str) -> Settle:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Processes take long to start where others are at work; what hangs is told by `until` long before."""
     for item in items:
-        if item.path.parent == Path(__file__).parent and item.get_closest_marker("timeout") is None:
+        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(300))

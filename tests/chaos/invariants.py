@@ -1,7 +1,7 @@
 """What holds after any disaster, asked of the database itself."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +14,13 @@ class Acknowledged:
 
     said: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     lines: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    noted: Callable[[], None] | None = None
+    """Told of each line."""
 
     def note(self, conversation_id: str, event_id: str) -> None:
         self.lines[conversation_id].add(event_id)
+        if self.noted is not None:
+            self.noted()
 
     @property
     def count(self) -> int:
@@ -81,19 +85,51 @@ VIOLATIONS: Mapping[str, str] = {
 }
 
 
+# Each finds what will be done yet without anybody's doing.
+TO_BE_DONE: Mapping[str, str] = {
+    "an event without a place": VIOLATIONS["an event without a place"],
+    "a consumer that is behind": VIOLATIONS["a consumer that is behind"],
+    # One that is parked is tried again when it has a time for that, and when what it waited behind is gone.
+    "a parked event that is to be tried": """
+        SELECT p.consumer, p.position, p.error FROM parked_events AS p
+        WHERE p.retry_at IS NOT NULL OR (p.attempts = 0 AND NOT EXISTS (
+            SELECT FROM parked_events AS earlier
+            WHERE earlier.consumer = p.consumer AND earlier.conversation_id = p.conversation_id
+              AND earlier.position < p.position))
+    """,
+    "a job that runs or is due": """
+        SELECT kind, state FROM jobs WHERE state = 'running' OR (state = 'queued' AND run_at <= now())
+    """,
+}
+
+
+async def found(conn: psycopg.AsyncConnection[Any], asked: Mapping[str, str]) -> dict[str, list[Any]]:
+    """What these statements find, by name; nothing of what finds nothing."""
+    rows = {name: await (await conn.execute(statement.encode())).fetchall() for name, statement in asked.items()}
+    return {name: each[:5] for name, each in rows.items() if each}
+
+
 async def violations(db_url: str, acknowledged: Acknowledged | None = None) -> dict[str, list[Any]]:
     """What is wrong, by name; empty when all is well."""
     async with await psycopg.AsyncConnection.connect(db_url) as conn:
-        found = {name: await (await conn.execute(ask.encode())).fetchall() for name, ask in VIOLATIONS.items()}
+        wrong = await found(conn, VIOLATIONS)
         cursor = await conn.execute("SELECT conversation_id, event_id FROM messages ORDER BY occurred_at, ordinal")
         kept = await cursor.fetchall()
     transcripts: dict[str, list[str]] = defaultdict(list)
     for conversation_id, event_id in kept:
         transcripts[str(conversation_id)].append(event_id)
     if acknowledged is not None:
-        found["an acknowledged line that is missing"] = _missing(acknowledged, transcripts)
-        found["lines out of order"] = _disordered(acknowledged, transcripts)
-    return {name: rows[:5] for name, rows in found.items() if rows}
+        missing, disordered = _missing(acknowledged, transcripts), _disordered(acknowledged, transcripts)
+        wrong |= {"an acknowledged line that is missing": missing[:5]} if missing else {}
+        wrong |= {"lines out of order": disordered[:5]} if disordered else {}
+    return wrong
+
+
+async def to_be_done(db_url: str) -> dict[str, list[Any]]:
+    """What is not at rest yet, by name: all of it as it was at one moment."""
+    async with await psycopg.AsyncConnection.connect(db_url) as conn:
+        await conn.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+        return await found(conn, TO_BE_DONE)
 
 
 def _missing(acknowledged: Acknowledged, transcripts: Mapping[str, Sequence[str]]) -> list[Any]:
@@ -111,28 +147,3 @@ def _disordered(acknowledged: Acknowledged, transcripts: Mapping[str, Sequence[s
         if kept != [event_id for event_id in said if event_id in set(kept)]:
             wrong.append((conversation_id, kept))
     return wrong
-
-
-async def quiet(db_url: str) -> bool:
-    """Whether every event is stamped and handled, none is to be tried again by itself, and no job runs or is due.
-
-    A parked event is tried again when it has a time for that, and when what it waited behind is gone.
-    """
-    async with await psycopg.AsyncConnection.connect(db_url) as conn:
-        cursor = await conn.execute(
-            """
-            SELECT NOT EXISTS (SELECT FROM system_events WHERE position IS NULL)
-               AND NOT EXISTS (
-                   SELECT FROM event_cursors AS c, event_cursors AS s
-                   WHERE s.consumer = 'sequencer' AND c.position < s.position)
-               AND NOT EXISTS (
-                   SELECT FROM parked_events AS p
-                   WHERE p.retry_at IS NOT NULL OR (p.attempts = 0 AND NOT EXISTS (
-                       SELECT FROM parked_events AS earlier
-                       WHERE earlier.consumer = p.consumer AND earlier.conversation_id = p.conversation_id
-                         AND earlier.position < p.position)))
-               AND NOT EXISTS (SELECT FROM jobs WHERE state = 'running' OR (state = 'queued' AND run_at <= now()))
-            """
-        )
-        row = await cursor.fetchone()
-    return row is not None and bool(row[0])

@@ -20,18 +20,17 @@ WITHIN = 60.0
 LISTENS = r"Oneiro listens on (\S+)"
 ENGINE_LISTENS = r"The engine listens on (\S+)"
 
-# `oneiro engine` tells nobody what was said; this one posts webhooks, and is otherwise the same.
-TELLING_ENGINE = """
-import asyncio, sys
-from oneiro.engine.app import running
-from oneiro.engine.settings import EngineSettings
+# What runs in a process of ours, and ends with the one that started it, however that one ended: nothing that is
+# killed in the middle of a test leaves something behind that keeps the machine busy.
+LEASHED = """
+import os, runpy, sys, threading
 
-async def main(webhook_url, secret):
-    async with running(EngineSettings(speed=100, webhook_url=webhook_url, webhook_secret=secret)) as url:
-        print(f"The engine listens on {url}", flush=True)
-        await asyncio.Event().wait()
+def leashed():
+    os.read(0, 1)
+    os._exit(1)
 
-asyncio.run(main(*sys.argv[1:]))
+threading.Thread(target=leashed, daemon=True).start()
+runpy.run_module("oneiro", run_name="__main__", alter_sys=True)
 """
 
 # An owner of PostgreSQL that only does that.
@@ -49,11 +48,13 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
-async def until(claim: str, true: Callable[[], Awaitable[object]], *, within: float = WITHIN) -> None:
-    """Wait for something that must become true."""
+async def until(
+    claim: str, true: Callable[[], Awaitable[object]], *, within: float = WITHIN, seen: object = ""
+) -> None:
+    """Wait for something that must become true; `seen` is told when it does not."""
     end = time.monotonic() + within
     while not await true():
-        assert time.monotonic() < end, f"in vain for {within:.0f} s: {claim}"
+        assert time.monotonic() < end, f"in vain for {within:.0f} s: {claim} {seen or ''}"
         await asyncio.sleep(0.02)
 
 
@@ -105,37 +106,33 @@ class House:
     started: list[Process] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
 
-    async def engine(self, *, speed: int = 100) -> Process:
-        process = self._run("engine", "-m", "oneiro", "engine", "--port", "0", "--speed", str(speed))
-        return await self._for_all(process)
-
-    async def telling_engine(self, webhook_url: str) -> Process:
-        return await self._for_all(self._run("engine", "-c", TELLING_ENGINE, webhook_url, WEBHOOK_SECRET))
-
-    async def _for_all(self, process: Process) -> Process:
+    async def engine(self, *, webhook_url: str = "") -> Process:
+        """A platform for all that is started later; posts what is over to `webhook_url`."""
+        telling = ["--webhook-url", webhook_url] if webhook_url else []
+        process = self._run("engine", "--port", "0", "--speed", "100", *telling)
         process.url = await process.says(ENGINE_LISTENS)
         self.settings["ONEIRO_ELEVENLABS_BASE_URL"] = process.url
         return process
 
     async def serve(self, *options: str, **settings: str) -> Process:
-        process = self._run("serve", "-m", "oneiro", "serve", *options, **settings)
+        process = self._run("serve", *options, **settings)
         process.url = await process.says(LISTENS)
         return process
 
     async def worker(self, **settings: str) -> Process:
-        process = self._run("worker", "-m", "oneiro", "worker", **settings)
+        process = self._run("worker", **settings)
         await process.says(r"(The worker is at work)")
         return process
 
-    def _run(self, name: str, *arguments: str, **settings: str) -> Process:
-        name = f"{len(self.started)}-{name}"
+    def _run(self, command: str, *options: str, **settings: str) -> Process:
+        name = f"{len(self.started)}-{command}"
         log = self.home / f"{name}.log"
         # PostgreSQL knows its connections by this name.
         environment = _bare() | self._common() | {"PGAPPNAME": name} | self.settings | settings
         with log.open("wb") as out:
             popen = subprocess.Popen(
-                [sys.executable, *arguments],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-c", LEASHED, command, *options],
+                stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=self.home,
@@ -155,7 +152,6 @@ class House:
             "ONEIRO_ELEVENLABS_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "ONEIRO_TRANSPORT": "direct",
             "ONEIRO_ALLOW_DIRECT": "true",
-            "ONEIRO_RATE_LIMITS": "false",
             "ONEIRO_DRAIN_SECONDS": "1",
             "ONEIRO_WEBHOOKS_ALLOW_PRIVATE": "true",
         }
@@ -173,6 +169,9 @@ class House:
                 await process.ended(within=15)
             except subprocess.TimeoutExpired:
                 process.kill()
+        for process in self.started:
+            assert process.popen.stdin is not None
+            process.popen.stdin.close()
 
 
 @asynccontextmanager
@@ -225,7 +224,12 @@ async def owned_postgres(data_dir: Path, log: Path) -> AsyncIterator[Postgres]:
         yield postgres
     finally:
         postgres.let_go()
-        await asyncio.to_thread(owner.communicate, b"\n", WITHIN)
+        try:
+            await asyncio.to_thread(owner.communicate, b"\n", WITHIN)
+        except subprocess.TimeoutExpired:
+            owner.kill()
+            postgres.kill()
+            raise
 
 
 def _bare() -> dict[str, str]:

@@ -1,44 +1,19 @@
 """kill -9 of PostgreSQL while it is written to; its owner brings it back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 from tests.chaos.clients import Dreamer, Traffic
-from tests.chaos.processes import House, Postgres, Process, owned_postgres, until
+from tests.chaos.processes import House, Postgres, Process, until
 
 SignIn = Callable[..., Awaitable[Dreamer]]
-Prepare = Callable[[str, str], Awaitable[None]]
 Settle = Callable[..., Awaitable[None]]
 
-NAME = "dreams"
 CONVERSATIONS = 10
-
-
-@pytest.fixture
-async def postgres_of_its_own(data_dir: Path, home: Path) -> AsyncIterator[Postgres]:
-    """Every commit on disk, and an owner that brings it back."""
-    async with owned_postgres(data_dir, home / "owner.log") as server:
-        with psycopg.connect(server.url("postgres"), autocommit=True) as conn:
-            conn.execute(f"CREATE DATABASE {NAME}")
-        yield server
-
-
-@pytest.fixture
-def db_url(postgres_of_its_own: Postgres) -> str:
-    return postgres_of_its_own.url(NAME)
-
-
-@pytest.fixture
-async def service_url(postgres_of_its_own: Postgres, db_url: str, prepare: Prepare) -> str:
-    url = postgres_of_its_own.url(NAME, user="oneiro_service")
-    await prepare(db_url, url)
-    return url
 
 
 class Health:
@@ -104,26 +79,29 @@ async def _kill_while_written(
         dreamer = await sign_in()
         open_ones.append((dreamer, str((await dreamer.start(transport="direct"))["conversation_id"])))
     health, enough = Health(service.url), asyncio.Event()
-    watching = asyncio.create_task(health.watch())
-    telling = [asyncio.create_task(_tell_without_end(*each, traffic, enough)) for each in open_ones]
-    for _ in range(brief):
+    # Whatever fails ends all of it: nobody tells on without end.
+    async with asyncio.TaskGroup() as telling:
+        watching = telling.create_task(health.watch())
+        for each in open_ones:
+            telling.create_task(_tell_without_end(*each, traffic, enough))
+        for _ in range(brief):
+            await _more(traffic, 60)
+            server.kill()
+        for _ in range(long):
+            await _more(traffic, 60)
+            server.hold()
+            server.kill()
+            await _refused_and_said_so(health, traffic)
+            server.let_go()
         await _more(traffic, 60)
-        server.kill()
-    for _ in range(long):
-        await _more(traffic, 60)
-        server.hold()
-        server.kill()
-        await _refused_and_said_so(health, traffic)
-        server.let_go()
-    await _more(traffic, 60)
-    enough.set()
-    await asyncio.gather(*telling)
+        enough.set()
+        health.ready.clear()
 
-    async def ready() -> bool:
-        return health.says_ready
+        async def ready() -> bool:
+            return health.says_ready
 
-    await until("the service says that it is ready", ready)
-    watching.cancel()
+        await until("the service says that it is ready", ready)
+        watching.cancel()
     assert health.alive == {200}, "the process itself was well all the time"
     for dreamer, conversation_id in open_ones:
         await dreamer.post(f"/conversations/{conversation_id}/end")
@@ -139,44 +117,29 @@ async def _refused_and_said_so(health: Health, traffic: Traffic) -> None:
     await until("readyz and callers hear that the database is away", both)
 
 
-def _heard_well(traffic: Traffic) -> None:
-    assert set(traffic.answers) <= {200, 201, 202, 503}, "never a 500"
-    assert all(map(_refused_well, traffic.refusals))
-    assert traffic.broken == 0, "no connection of a caller broke"
-
-
-async def test_writers_hear_of_it_and_lose_nothing(
-    postgres_of_its_own: Postgres,
-    oneiro: House,
-    traffic: Traffic,
-    sign_in: SignIn,
-    settle: Settle,
+async def _is_killed(
+    server: Postgres, oneiro: House, traffic: Traffic, sign_in: SignIn, settle: Settle, *, rounds: int, long: int
 ) -> None:
     await oneiro.engine()
     service = await oneiro.serve()
     traffic.door.opens(service.url)
-
-    await _kill_while_written(postgres_of_its_own, service, traffic, sign_in, brief=1, long=1)
-
-    _heard_well(traffic)
+    for _ in range(rounds):
+        await _kill_while_written(server, service, traffic, sign_in, brief=1, long=long)
+    assert set(traffic.answers) <= {200, 201, 202, 503}, "never a 500"
+    assert all(map(_refused_well, traffic.refusals))
+    assert traffic.broken == 0, "no connection of a caller broke"
     await settle(traffic.acknowledged)
+
+
+async def test_writers_hear_of_it_and_lose_nothing(
+    server: Postgres, oneiro: House, traffic: Traffic, sign_in: SignIn, settle: Settle
+) -> None:
+    await _is_killed(server, oneiro, traffic, sign_in, settle, rounds=1, long=1)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 async def test_a_postgresql_that_is_killed_all_the_time_loses_nothing(
-    postgres_of_its_own: Postgres,
-    oneiro: House,
-    traffic: Traffic,
-    sign_in: SignIn,
-    settle: Settle,
+    server: Postgres, oneiro: House, traffic: Traffic, sign_in: SignIn, settle: Settle
 ) -> None:
-    await oneiro.engine()
-    service = await oneiro.serve()
-    traffic.door.opens(service.url)
-
-    for _ in range(6):
-        await _kill_while_written(postgres_of_its_own, service, traffic, sign_in, brief=1, long=2)
-
-    _heard_well(traffic)
-    await settle(traffic.acknowledged)
+    await _is_killed(server, oneiro, traffic, sign_in, settle, rounds=6, long=2)

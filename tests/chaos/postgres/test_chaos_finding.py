@@ -3,14 +3,13 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from pydantic import SecretStr
 from tests.chaos.clients import Dreamer, dialled
-from tests.chaos.processes import SECRET, Postgres, owned_postgres, until
+from tests.chaos.processes import SECRET, Postgres, until
 
 from oneiro.app import Surroundings, create_app
 from oneiro.cli.listen import bind, listening
@@ -20,35 +19,14 @@ from oneiro.relay.limits import Limits
 from oneiro.settings import Settings
 
 SignIn = Callable[..., Awaitable[Dreamer]]
-Prepare = Callable[[str, str], Awaitable[None]]
 Look = Callable[..., Awaitable[list[dict[str, Any]]]]
 
 DANGER = "I want to kill myself tonight."
 
 
 @pytest.fixture
-async def server(data_dir: Path, home: Path) -> AsyncIterator[Postgres]:
-    async with owned_postgres(data_dir, home / "owner.log") as server:
-        with psycopg.connect(server.url("postgres"), autocommit=True) as conn:
-            conn.execute("CREATE DATABASE dreams")
-        yield server
-
-
-@pytest.fixture
-def db_url(server: Postgres) -> str:
-    return server.url("dreams")
-
-
-@pytest.fixture
-async def service_url(server: Postgres, db_url: str, prepare: Prepare) -> str:
-    url = server.url("dreams", user="oneiro_service")
-    await prepare(db_url, url)
-    return url
-
-
-@pytest.fixture
 async def relay(service_url: str) -> AsyncIterator[str]:
-    """A relay that waits for the database for a second instead of forty."""
+    """A relay that waits for the database for seconds instead of forty."""
     async with running(EngineSettings(speed=100)) as engine_url:
         settings = Settings(
             database_url=SecretStr(service_url),
@@ -58,7 +36,7 @@ async def relay(service_url: str) -> AsyncIterator[str]:
             transport="relay",
         )
         app = create_app(settings, Surroundings(simulated=True))
-        app.state.relay._limits = Limits(keeping=0.5, settling=0.5)
+        app.state.relay._limits = Limits(keeping=5.0, settling=0.5)
         async with listening(app, bind("127.0.0.1", 0, what="a test")) as served:
             yield served.url
 
