@@ -47,6 +47,11 @@ class Answer:
         return self.status is not None and 200 <= self.status < 300
 
     @property
+    def fault(self) -> bool:
+        """Whether the receiver is away or failing; one that refuses, or is busy, is well."""
+        return self.status is None or self.status >= 500
+
+    @property
     def gone(self) -> bool:
         """Whether the receiver wants no more."""
         return self.status == GONE

@@ -15,10 +15,12 @@ import structlog
 from oneiro.database.pool import Connection, Database, DatabaseUnavailable
 from oneiro.events import outbox
 from oneiro.events.bell import STAMPED, Bell
+from oneiro.events.breakers import TYPES
 from oneiro.events.consumers import Consumer
 from oneiro.events.models import Event
 from oneiro.events.pace import Pace
 from oneiro.webhooks.delivery import message, store
+from oneiro.webhooks.delivery.breaker import Breaker
 from oneiro.webhooks.delivery.post import TIMEOUT_SECONDS, Answer, post
 from oneiro.webhooks.delivery.schedule import JITTER, pause
 from oneiro.webhooks.endpoints import store as endpoints
@@ -132,9 +134,10 @@ class Deliverer:
         ended: DeliveryState = "delivered" if answer.ok else "dead"
         attempt = {"at": now.isoformat(), "status": answer.status, "ms": answer.ms, "error": answer.error}
         state: DeliveryState = ended if retry_in is None else "pending"
-        await store.lock_endpoint(conn, due.endpoint_id)
-        if not await store.finish(conn, self._owner, due, state, retry_in, attempt):
+        held = await store.lock_endpoint(conn, due.endpoint_id)
+        if held is None or not await store.finish(conn, self._owner, due, state, retry_in, attempt):
             return
+        await self._count(conn, due.endpoint_id, *held, fault=answer.fault)
         if answer.ok:
             await store.succeeded(conn, due.endpoint_id)
             return
@@ -145,6 +148,19 @@ class Deliverer:
             await self._disable(conn, due.endpoint_id, "gone")
         elif state == "dead" and await store.silent_since(conn, due.endpoint_id, due.created_at):
             await self._disable(conn, due.endpoint_id, "failing")
+
+    async def _count(
+        self, conn: Connection, endpoint_id: UUID, breaker: Breaker, now: datetime, *, fault: bool
+    ) -> None:
+        """Let an attempt change the endpoint's breaker, and tell of its change of state."""
+        changed = breaker.after(fault=fault, now=now)
+        if changed == breaker:
+            return
+        await store.note_breaker(conn, endpoint_id, changed)
+        if changed.state != breaker.state:
+            name = f"webhooks/{endpoint_id}"
+            log.warning("webhook.breaker", endpoint_id=str(endpoint_id), state=changed.state)
+            await outbox.record(conn, TYPES[changed.state], entity_type="breaker", entity_id=name, data={"name": name})
 
     async def _disable(self, conn: Connection, endpoint_id: UUID, reason: str) -> None:
         """Send nothing more to an endpoint that takes nothing, and tell so."""

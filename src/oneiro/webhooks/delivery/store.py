@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from oneiro.database.pool import Connection
 from oneiro.events.models import Event
 from oneiro.http import Cursor
+from oneiro.webhooks.delivery.breaker import Breaker
 from oneiro.webhooks.endpoints.models import Delivery, DeliveryState
 
 
@@ -54,11 +55,25 @@ async def fan_out(conn: Connection, event: Event) -> int:
     return result.rowcount
 
 
+async def _rested(conn: Connection) -> list[UUID]:
+    """Endpoints that failed and may be tried again; held, so that only one process tries them at a time."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            """
+            SELECT id FROM webhook_endpoints WHERE is_active AND rests_until <= clock_timestamp()
+            FOR NO KEY UPDATE SKIP LOCKED
+            """
+        )
+        return await cursor.fetchall()
+
+
 async def claim(conn: Connection, owner: str, limit: int, per_endpoint: int, seconds: float) -> list[Due]:
     """Take what is due, so much for each endpoint that a slow one cannot hold up the others.
 
-    An event waits for an earlier one of its conversation at the same endpoint until that was tried once.
+    Nothing is taken for an endpoint that rests, and one delivery at a time for one that did. An event waits for an
+    earlier one of its conversation at the same endpoint until that was tried once.
     """
+    rested = await _rested(conn)
     cursor = await conn.execute(
         """
         WITH due AS (
@@ -78,9 +93,9 @@ async def claim(conn: Connection, owner: str, limit: int, per_endpoint: int, sec
                         AND before.state = 'pending' AND before.position < d.position AND before.attempts = 0
                   )
                 ORDER BY d.next_attempt_at, d.position
-                LIMIT greatest(%(per_endpoint)s - busy.held, 0)
+                LIMIT greatest(CASE WHEN e.rests_until IS NULL THEN %(per_endpoint)s ELSE 1 END - busy.held, 0)
             ) AS d
-            WHERE e.is_active
+            WHERE e.is_active AND (e.rests_until IS NULL OR e.id = ANY (%(rested)s))
         ), free AS (
             SELECT id FROM webhook_deliveries
             WHERE id IN (SELECT id FROM due) AND state = 'pending'
@@ -102,7 +117,7 @@ async def claim(conn: Connection, owner: str, limit: int, per_endpoint: int, sec
         JOIN system_events AS v ON v.id = t.event_id
         ORDER BY t.position
         """,
-        {"owner": owner, "limit": limit, "per_endpoint": per_endpoint, "seconds": seconds},
+        {"owner": owner, "limit": limit, "per_endpoint": per_endpoint, "seconds": seconds, "rested": rested},
     )
     names = ("id", "endpoint_id", "attempts", "created_at", "url", "secret", "previous_secret")
     return [Due(**dict(zip(names, row, strict=False)), event=Event(*row[len(names) :])) async for row in cursor]
@@ -127,9 +142,28 @@ async def finish(
     return result.rowcount == 1
 
 
-async def lock_endpoint(conn: Connection, endpoint_id: UUID) -> None:
-    """Hold an endpoint's row: whoever changes it and its deliveries takes it first."""
-    await conn.execute("SELECT 1 FROM webhook_endpoints WHERE id = %s FOR NO KEY UPDATE", (endpoint_id,))
+async def lock_endpoint(conn: Connection, endpoint_id: UUID) -> tuple[Breaker, datetime] | None:
+    """Hold an endpoint's row: whoever changes it and its deliveries takes it first; None when it was deleted.
+
+    Gives its breaker, and the database's time, which all processes measure its rest with.
+    """
+    cursor = await conn.execute(
+        """
+        SELECT breaker_faults, breaker_probes, rests_until, clock_timestamp() FROM webhook_endpoints WHERE id = %s
+        FOR NO KEY UPDATE
+        """,
+        (endpoint_id,),
+    )
+    row = await cursor.fetchone()
+    return row and (Breaker(*row[:3]), row[3])
+
+
+async def note_breaker(conn: Connection, endpoint_id: UUID, breaker: Breaker) -> None:
+    """Write an endpoint's breaker down."""
+    await conn.execute(
+        "UPDATE webhook_endpoints SET breaker_faults = %s, breaker_probes = %s, rests_until = %s WHERE id = %s",
+        (breaker.faults, breaker.probes, breaker.rests_until, endpoint_id),
+    )
 
 
 async def succeeded(conn: Connection, endpoint_id: UUID) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from oneiro import text
+from oneiro.breaker import State
 from oneiro.events.models import EventType
 
 DeliveryState = Literal["pending", "delivered", "dead"]
@@ -62,6 +63,8 @@ class Endpoint(BaseModel):
     is_active: bool
     consecutive_failures: int = Field(description="Attempts that failed since the last that did not.")
     last_success_at: datetime | None
+    breaker: State = Field(description="`open`: it failed five times in a row and is left alone for half a minute.")
+    rests_until: datetime | None = Field(description="When one delivery at a time is tried again; null: it is closed.")
     disabled_at: datetime | None
     disabled_reason: str | None = Field(description="`failing`: nothing got through for a day; `gone`: it said so.")
     previous_secret_until: datetime | None

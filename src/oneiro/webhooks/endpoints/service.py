@@ -67,6 +67,8 @@ class Webhooks:
         types = None if change.event_types is None else list(dict.fromkeys(change.event_types))
         async with self._db.as_service() as conn:
             await store.update(conn, endpoint_id, url, change.description, types)
+            if url is not None:
+                await store.wake(conn, endpoint_id)
             if change.is_active:
                 await store.enable(conn, endpoint_id)
             elif change.is_active is False:
@@ -99,6 +101,7 @@ class Webhooks:
         """Post an event again, whatever came of it; raises `NotFound`, or `Conflict` while the endpoint is off."""
         async with self._db.as_service() as conn:
             _on(await _read(conn, endpoint_id))
+            await store.wake(conn, endpoint_id)
             await deliveries.requeue(conn, endpoint_id, delivery_id)
             delivery = await deliveries.find(conn, endpoint_id, delivery_id)
         if delivery is None:
@@ -109,6 +112,7 @@ class Webhooks:
         """Post again what was given up since a time; returns how many; raises as `redeliver`."""
         async with self._db.as_service() as conn:
             _on(await _read(conn, endpoint_id))
+            await store.wake(conn, endpoint_id)
             return await deliveries.requeue_dead(conn, endpoint_id, since)
 
 

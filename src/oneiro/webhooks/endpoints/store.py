@@ -6,10 +6,19 @@ from datetime import datetime
 from uuid import UUID
 
 from psycopg.rows import class_row
+from psycopg.sql import SQL
 
 from oneiro.database.pool import Connection
 from oneiro.http import Cursor
 from oneiro.webhooks.endpoints.models import Endpoint
+
+ENDPOINT = SQL(
+    """
+    id, url, description, event_types, is_active, consecutive_failures, last_success_at,
+    CASE WHEN rests_until IS NULL THEN 'closed' WHEN breaker_probes > 0 THEN 'half-open' ELSE 'open' END AS breaker,
+    rests_until, disabled_at, disabled_reason, previous_secret_until, created_by, created_at, updated_at
+    """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +36,11 @@ async def insert(conn: Connection, new: NewRow) -> Endpoint:
     """Insert an endpoint."""
     async with conn.cursor(row_factory=class_row(Endpoint)) as cursor:
         await cursor.execute(
-            """
+            SQL("""
             INSERT INTO webhook_endpoints (url, description, event_types, secret, created_by)
             VALUES (%s, %s, %s, %s, %s)
-            RETURNING id, url, description, event_types, is_active, consecutive_failures, last_success_at,
-                      disabled_at, disabled_reason, previous_secret_until, created_by, created_at, updated_at
-            """,
+            RETURNING {endpoint}
+            """).format(endpoint=ENDPOINT),
             (new.url, new.description, new.event_types, new.secret, new.created_by),
         )
         made = await cursor.fetchone()
@@ -54,11 +62,9 @@ async def find(conn: Connection, endpoint_id: UUID) -> Endpoint | None:
     """One endpoint."""
     async with conn.cursor(row_factory=class_row(Endpoint)) as cursor:
         await cursor.execute(
-            """
-            SELECT id, url, description, event_types, is_active, consecutive_failures, last_success_at,
-                   disabled_at, disabled_reason, previous_secret_until, created_by, created_at, updated_at
-            FROM webhook_endpoints WHERE id = %s
-            """,
+            SQL("""
+            SELECT {endpoint} FROM webhook_endpoints WHERE id = %s
+            """).format(endpoint=ENDPOINT),
             (endpoint_id,),
         )
         return await cursor.fetchone()
@@ -68,13 +74,11 @@ async def select(conn: Connection, limit: int, after: Cursor | None) -> list[End
     """Endpoints, newest first, after a cursor."""
     async with conn.cursor(row_factory=class_row(Endpoint)) as cursor:
         await cursor.execute(
-            """
-            SELECT id, url, description, event_types, is_active, consecutive_failures, last_success_at,
-                   disabled_at, disabled_reason, previous_secret_until, created_by, created_at, updated_at
-            FROM webhook_endpoints
+            SQL("""
+            SELECT {endpoint} FROM webhook_endpoints
             WHERE %(at)s::timestamptz IS NULL OR (created_at, id) < (%(at)s, %(id)s::uuid)
             ORDER BY created_at DESC, id DESC LIMIT %(limit)s
-            """,
+            """).format(endpoint=ENDPOINT),
             {"at": after and after.at, "id": after and after.uuid, "limit": limit},
         )
         return await cursor.fetchall()
@@ -102,6 +106,18 @@ async def enable(conn: Connection, endpoint_id: UUID) -> None:
         UPDATE webhook_endpoints
         SET is_active = true, consecutive_failures = 0, disabled_at = NULL, disabled_reason = NULL
         WHERE id = %s AND NOT is_active
+        """,
+        (endpoint_id,),
+    )
+    await wake(conn, endpoint_id)
+
+
+async def wake(conn: Connection, endpoint_id: UUID) -> None:
+    """Let an endpoint rest no longer: something about it was changed, or somebody wants it tried."""
+    await conn.execute(
+        """
+        UPDATE webhook_endpoints SET breaker_faults = 0, breaker_probes = 0, rests_until = NULL
+        WHERE id = %s AND rests_until IS NOT NULL
         """,
         (endpoint_id,),
     )
