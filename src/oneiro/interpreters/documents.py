@@ -149,7 +149,8 @@ def _validated(data: Any, source: yaml_text.Source) -> InterpreterDocument:
     first = errors[0]
     line = f", line {first['line']}" if "line" in first else ""
     where = f"{first['field'] or 'document'}{line}"
-    raise ValidationError(f"The interpreter document is not valid: {where}: {first['message']}.", errors=errors)
+    end = "" if first["message"].endswith("?") else "."
+    raise ValidationError(f"The interpreter document is not valid: {where}: {first['message']}{end}", errors=errors)
 
 
 def _explained(detail: ErrorDetails, source: yaml_text.Source) -> dict[str, Any]:

@@ -68,7 +68,8 @@ def refusal(document: InterpreterDocument, faults: Sequence[Fault]) -> Validatio
         for fault in faults
     ]
     first = errors[0]
-    return ValidationError(f"Prompt {first['prompt']}, line {first['line']}: {first['message']}.", errors=errors)
+    end = "" if faults[0].message.endswith("?") else "."
+    return ValidationError(f"Prompt {first['prompt']}, line {first['line']}: {first['message']}{end}", errors=errors)
 
 
 def compiled(prompt: Prompt, among: Sequence[Prompt]) -> Compiled:
