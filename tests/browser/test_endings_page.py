@@ -53,8 +53,9 @@ async def test_what_the_platform_refuses_under_the_relay_ends_kindly(enter: Ente
     )
     page = await visit.open()
     await visit.begin()
-    await expect(page.get_by_role("heading", name="Thank you for telling it")).to_be_visible()
+    await expect(page.get_by_role("heading", name="It was cut short")).to_be_visible()
     await expect(page.get_by_text("It was broken off by a fault of ours.")).to_be_visible()
+    await expect(page.get_by_role("heading", name="How was it")).to_have_count(0)
     await visit.look("after-a-fault")
 
 
@@ -72,9 +73,22 @@ async def test_while_the_voice_is_away_one_writes_and_is_told(enter: Enter) -> N
     assert talk["degraded"]
 
 
+# Notes every microphone that the page was given, so that a test can ask which of them are still open.
+NOTED = """
+window.microphones = [];
+const given = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (wish) => {
+  const stream = await given(wish);
+  microphones.push(...stream.getTracks());
+  return stream;
+};
+"""
+OPEN = "microphones.filter((track) => track.readyState === 'live').length"
+
+
 async def test_a_voice_that_goes_away_in_the_middle_goes_on_in_writing(enter: Enter) -> None:
     """The agent is known, so the start succeeds; only the relay finds that the platform is away."""
-    visit = await enter(transport="relay", stand_in=True, speed=1)
+    visit = await enter(transport="relay", stand_in=True, speed=1, script=NOTED)
     page = await visit.open()
     await visit.begin()
     await visit.answered(1)
@@ -87,6 +101,17 @@ async def test_a_voice_that_goes_away_in_the_middle_goes_on_in_writing(enter: En
     await expect(page.locator(".whisper")).to_contain_text("so we write")
     await visit.answered(1)
     await expect(page.get_by_role("button", name="Mute")).to_have_count(0)
+    # The microphone is given back, not only muted; and taken again with the voice.
+    assert await page.evaluate("microphones.length") > 0
+    await page.wait_for_function(f"{OPEN} === 0")
+    await visit.strike()
+    await page.get_by_role("button", name="Pause").click()
+    await page.get_by_role("button", name="Go on").click()
+    await expect(page.get_by_role("button", name="Mute")).to_be_enabled()
+    await page.wait_for_function(f"{OPEN} === 1")
+    await visit.end()
+    await expect(page.get_by_role("heading", name="Thank you for telling it")).to_be_visible()
+    await page.wait_for_function(f"{OPEN} === 0")
 
 
 async def test_a_long_silence_closes_softly_and_says_so(enter: Enter) -> None:

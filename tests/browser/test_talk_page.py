@@ -93,9 +93,25 @@ async def test_a_spoken_conversation_is_interrupted_heard_and_answered(enter: En
     await visit.look("talk-aloud")
     mute = page.get_by_role("button", name="Mute")
     await mute.click()
-    await expect(page.get_by_role("button", name="Unmute")).to_have_attribute("aria-pressed", "true")
+    await expect(page.get_by_role("button", name="Unmute")).to_be_visible()
+    await expect(page.get_by_role("status")).to_contain_text("Your microphone is closed")
     await visit.end()
     await expect(page.get_by_label("Dream", exact=True)).to_have_value(re.compile("red door"))
+
+
+async def test_a_long_reply_is_read_from_its_beginning(enter: Enter) -> None:
+    visit = await enter()
+    page = await visit.open()
+    await page.set_viewport_size({"width": 390, "height": 560})
+    await visit.begin()
+    for times in (2, 3):
+        await visit.say(DREAM)
+        await visit.answered(times)
+        first = page.locator(".line.interpreter").last.locator(".who")
+        await expect(first).to_be_in_viewport()
+        # Without being told, she sees that there is more below, and gets there.
+        await page.get_by_role("button", name="To the newest words").click()
+        await expect(page.get_by_role("button", name="To the newest words")).to_have_count(0)
 
 
 async def test_without_a_microphone_one_writes(enter: Enter) -> None:

@@ -49,12 +49,17 @@ async def test_everything_can_be_taken_along_and_then_deleted(enter: Enter) -> N
     assert left == ["oneiro.theme"]
 
 
+def _houses(postgres: Server) -> list[str]:
+    """The databases of all houses that stand, in one of which she is."""
+    with psycopg.connect(postgres.admin_url) as conn:
+        names = conn.execute("SELECT datname FROM pg_database WHERE datname LIKE 'house_%'").fetchall()
+    return [postgres.url(name) for (name,) in names]
+
+
 def _put_nights_between(postgres: Server, user_id: UUID) -> None:
     """As if each dream but the last had been told three nights before the next, in whichever house she is."""
-    with psycopg.connect(postgres.admin_url) as conn:
-        houses = conn.execute("SELECT datname FROM pg_database WHERE datname LIKE 'house_%'").fetchall()
-    for (house,) in houses:
-        with psycopg.connect(postgres.url(house)) as conn:
+    for url in _houses(postgres):
+        with psycopg.connect(url) as conn:
             conn.execute(
                 "UPDATE dreams SET created_at = dreams.created_at - told.back * interval '3 days' FROM (SELECT id,"
                 " row_number() OVER (ORDER BY created_at DESC) - 1 AS back FROM dreams WHERE user_id = %s) AS told"
@@ -83,6 +88,39 @@ async def test_what_comes_back_in_her_nights_leads_to_the_dreams(enter: Enter, p
     await expect(page.locator(".dreamt")).to_contain_text("An owl flew through")
 
 
+async def test_nights_too_old_to_be_read_are_told_of(enter: Enter, postgres: Server) -> None:
+    visit = await enter()
+    await visit.ask("POST", "/dreams", {"content": NIGHTS[0]})
+    for url in _houses(postgres):
+        with psycopg.connect(url) as conn:
+            conn.execute(
+                "INSERT INTO dreams (user_id, content, created_at) SELECT user_id, 'A long corridor.', created_at -"
+                " n * interval '1 day' FROM dreams, generate_series(1, 302) AS n WHERE user_id = %s",
+                (visit.user_id,),
+            )
+    page = await visit.open("/journal")
+    nights = page.get_by_role("region", name="Your nights")
+    await expect(nights).to_contain_text("Only the latest were read; 3 older ones were not.")
+
+
+async def test_whoever_uses_keys_stays_where_she_was(enter: Enter) -> None:
+    visit = await enter()
+    dream = await visit.ask("POST", "/dreams", {"content": NIGHTS[0]})
+    page = await visit.open("/journal")
+    await page.get_by_role("link", name=re.compile("black lake")).press("Enter")
+    await expect(page.get_by_role("main", name="A dream")).to_be_focused()
+    delete = page.get_by_role("button", name="Delete this dream")
+    await delete.press("Enter")
+    await expect(page.get_by_role("group", name="Delete this dream")).to_be_focused()
+    await page.get_by_role("button", name="Keep").press("Enter")
+    await expect(delete).to_be_focused()
+    await page.get_by_role("button", name="Change").press("Enter")
+    await expect(page.get_by_role("heading", name="Change the dream")).to_be_focused()
+    await page.get_by_role("button", name="Leave it as it was").press("Enter")
+    await expect(page.get_by_role("heading", name="A dream")).to_be_focused()
+    assert page.url.endswith(dream["id"])
+
+
 async def test_the_year_of_birth_is_asked_once_and_kept(enter: Enter) -> None:
     visit = await enter()
     page = await visit.open()
@@ -101,7 +139,7 @@ async def test_the_year_of_birth_is_asked_once_and_kept(enter: Enter) -> None:
 async def test_a_region_that_she_chose_is_the_one_of_every_help_line(enter: Enter) -> None:
     visit = await enter()
     page = await visit.open("/you")
-    await page.get_by_label("Where you are, for help lines").select_option("DE")
+    await page.get_by_label("Help lines for").select_option("DE")
     await page.get_by_role("button", name="Save").click()
     await expect(page.get_by_text("Saved.").first).to_be_visible()
     await visit.open("/help")

@@ -1,12 +1,20 @@
 // Only one thing: a page for when nothing can be reached. Everything else goes to the network as ever.
 const OFFLINE = "/offline.html";
+// Another name with each change of that page, or the one kept before would be shown.
+const KEPT = "oneiro-2";
+
+async function forget() {
+  for (const name of await caches.keys()) if (name.startsWith("oneiro") && name !== KEPT) await caches.delete(name);
+}
 
 self.addEventListener("install", (event) => {
-  event.waitUntil(caches.open("oneiro").then((cache) => cache.addAll([OFFLINE, "/offline.css"])));
+  event.waitUntil(caches.open(KEPT).then((cache) => cache.addAll([OFFLINE, "/offline.css"])));
   self.skipWaiting();
 });
 
-self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+self.addEventListener("activate", (event) => {
+  event.waitUntil(Promise.all([forget(), self.clients.claim()]));
+});
 
 self.addEventListener("fetch", (event) => {
   const { mode, url } = event.request;

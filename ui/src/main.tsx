@@ -3,6 +3,7 @@ import { signedOut } from "./api/token";
 import { Announcer } from "./parts/announce";
 import { dressAsBefore } from "./parts/colours";
 import { Frame } from "./parts/Frame";
+import { Still } from "./parts/Still";
 import { follow, useRoute } from "./router";
 import { useStore } from "./store";
 import { theme } from "./talk/keeping";
@@ -42,21 +43,20 @@ function View() {
 
 function SignedOut() {
   return (
-    <Frame title="Sign in" kind="narrow">
-      <h1>Please sign in</h1>
-      <p class="lead">Open this page from your app once more, and it will know you again.</p>
+    <Frame title="Sign in" kind="bare">
+      <Still title="Please sign in" words="Open this page from your app once more, and it will know you again." />
     </Frame>
   );
 }
 
 function Lost() {
   return (
-    <Frame title="Nothing here" kind="narrow">
-      <h1>There is nothing here</h1>
-      <p class="lead">Perhaps it was a dream.</p>
-      <a class="soft" href="/">
-        To the beginning
-      </a>
+    <Frame title="Nothing here" kind="bare">
+      <Still title="There is nothing here" words="Perhaps it was a dream.">
+        <a class="soft" href="/">
+          To the beginning
+        </a>
+      </Still>
     </Frame>
   );
 }

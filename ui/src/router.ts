@@ -1,7 +1,14 @@
 import { createStore, useStore } from "./store";
 
 const place = createStore(location.pathname);
-addEventListener("popstate", () => place.set(location.pathname));
+let gone = false;
+addEventListener("popstate", () => {
+  gone = true;
+  place.set(location.pathname);
+});
+
+/** Whether she came to this view from another, without a load of the page. */
+export const travelled = (): boolean => gone;
 
 export type Route =
   | { view: "home"; interpreter: string | null; dream: string | null }
@@ -27,6 +34,7 @@ const VIEWS = { talk: "talk", after: "after", conversations: "conversation", dre
 
 export function go(path: string, replace = false): void {
   if (path === location.pathname + location.search) return;
+  gone = true;
   history[replace ? "replaceState" : "pushState"]({}, "", path);
   place.set("");
   place.set(location.pathname);

@@ -2,13 +2,14 @@ import { useState } from "preact/hooks";
 import { ask } from "../api/client";
 import { dropToken } from "../api/token";
 import { announce } from "./announce";
+import { arriving } from "./focus";
 import { kindly } from "./words";
 import { forgetAll } from "../talk/keeping";
 import { live } from "../talk/live";
 
 /** Everything of hers, gone: told first, agreed to by hand, and only then done. */
 export function Erasure({ done }: { done: () => void }) {
-  const [step, go] = useState<"far" | "near" | "doing">("far");
+  const [step, go] = useState<"far" | "near" | "doing" | "kept">("far");
   const [sure, be] = useState(false);
   const [wrong, err] = useState("");
 
@@ -28,16 +29,16 @@ export function Erasure({ done }: { done: () => void }) {
     }
   }
 
-  if (step === "far") {
+  if (step === "far" || step === "kept") {
     return (
-      <button type="button" class="quiet" onClick={() => go("near")}>
+      <button ref={step === "kept" ? arriving : null} type="button" class="quiet" onClick={() => go("near")}>
         Delete everything
       </button>
     );
   }
   return (
     <form class="notice erasing" aria-labelledby="erasing" onSubmit={(event) => void erase(event)}>
-      <h3 id="erasing">Delete everything?</h3>
+      <h3 ref={arriving} id="erasing" tabIndex={-1}>Delete everything?</h3>
       <p>
         Your dreams, every conversation, what was found in them and this profile: erased here, and at the speech service.
         Nobody can bring it back, not even we. There is no hurry; it can wait until the morning.
@@ -48,7 +49,7 @@ export function Erasure({ done }: { done: () => void }) {
       </label>
       {wrong && <p role="alert">{wrong}</p>}
       <div class="ways">
-        <button type="button" class="soft" onClick={() => go("far")}>
+        <button type="button" class="soft" onClick={() => go("kept")}>
           Keep everything
         </button>
         <button type="submit" class="grave" disabled={!sure || step === "doing"}>

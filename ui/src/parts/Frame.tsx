@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { travelled } from "../router";
 import { theme } from "../talk/keeping";
 import { Icon } from "./Icon";
 
@@ -11,6 +12,9 @@ export function Frame({ title, children, kind = "" }: { title: string; children:
   useEffect(() => {
     document.title = title === "Oneiro" ? title : `${title} · Oneiro`;
   }, [title]);
+  const main = useRef<HTMLElement>(null);
+  // The link that led here is gone; a browser that loads a page would begin at its top, too.
+  useEffect(() => void (travelled() && main.current?.focus({ preventScroll: true })), []);
   return (
     <div class={`frame ${kind}`}>
       <a class="skip" href="#main">
@@ -35,7 +39,7 @@ export function Frame({ title, children, kind = "" }: { title: string; children:
           <ThemeButton />
         </nav>
       </header>
-      <main id="main" tabIndex={-1}>
+      <main ref={main} id="main" tabIndex={-1} aria-label={title}>
         {children}
       </main>
       <footer class="below">

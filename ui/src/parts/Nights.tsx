@@ -31,6 +31,7 @@ export function Nights() {
       <p class="hint">
         {found.length > 0 ? "What has come back in your dreams and talks." : `Nothing has come back yet. ${LATER}`}
         {value.left_out > 0 && ` ${many(value.left_out)} could not be read here: another language.`}
+        {value.older > 0 && ` Only the latest were read; ${older(value.older)} not.`}
       </p>
       {found.map(([kind, items]) => (
         <div key={kind} class="returning">
@@ -45,6 +46,8 @@ export function Nights() {
 }
 
 const many = (count: number): string => (count === 1 ? "One of your tellings" : `${count} of your tellings`);
+
+const older = (count: number): string => (count === 1 ? "an older one was" : `${count} older ones were`);
 
 function Returning({ item, since }: { item: Recurring; since: string }) {
   return (

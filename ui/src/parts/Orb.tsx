@@ -57,11 +57,14 @@ export function Orb({ colours, mood, level, still = false }: Props) {
     start();
     const watch = new ResizeObserver(start);
     watch.observe(element);
+    const worn = new MutationObserver(start);
+    worn.observe(document.documentElement, { attributeFilter: ["data-theme"] });
     document.addEventListener("visibilitychange", start);
     quiet.addEventListener("change", start);
     return () => {
       cancelAnimationFrame(frame);
       watch.disconnect();
+      worn.disconnect();
       document.removeEventListener("visibilitychange", start);
       quiet.removeEventListener("change", start);
     };

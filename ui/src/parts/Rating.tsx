@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { ask, type Talk } from "../api/client";
-import { announce } from "./announce";
+import { arriving } from "./focus";
 import { Icon } from "./Icon";
 import { kindly } from "./words";
 
@@ -18,7 +18,6 @@ export function Rating({ talk, name }: { talk: Talk; name: string }) {
       const path = { conversation_id: talk.conversation_id };
       await ask("put", "/v1/conversations/{conversation_id}/rating", { path, body: { score, comment: comment.trim() || null } });
       settle("sent");
-      announce("Thank you.");
     } catch (error) {
       err(kindly(error));
       settle("wrong");
@@ -26,10 +25,12 @@ export function Rating({ talk, name }: { talk: Talk; name: string }) {
   }
 
   return (
-    <section aria-labelledby="rating">
+    <section class="rating-of" aria-labelledby="rating">
       <h2 id="rating">How was it{name && ` with ${name}`}?</h2>
       {state === "sent" ? (
-        <p class="told">Thank you. {MEANINGS[score - 1]}: noted.</p>
+        <p ref={arriving} class="told" tabIndex={-1}>
+          Thank you. {MEANINGS[score - 1]}: noted.
+        </p>
       ) : (
         <form class="rating" onSubmit={(event) => void send(event)}>
           <fieldset class="stars">

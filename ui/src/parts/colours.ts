@@ -6,7 +6,7 @@ export interface Palette {
   glow: string;
 }
 
-const CALM: Palette = { accent: "#a9a4c9", glow: "#4a4770" };
+export const CALM: Palette = { accent: "#a9a4c9", glow: "#4a4770" };
 const HEX = /^#[0-9a-f]{6}$/i;
 
 /** How bright an accent is at least, and a glow at most: the one is read at night, the other by day. */

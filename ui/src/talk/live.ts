@@ -88,8 +88,8 @@ export class Live {
   }
 
   level = (): number => {
-    const { phase, muted, hushed } = this.scene.get();
-    if (!this.call?.voice) return 0;
+    const { phase, voice, muted, hushed } = this.scene.get();
+    if (!this.call || !voice) return 0;
     if (phase === "speaking") return hushed ? 0 : this.call.level("interpreter");
     return muted ? 0 : this.call.level("dreamer");
   };
@@ -208,7 +208,8 @@ export class Live {
       return;
     }
     this.call = call;
-    this.call.mute(this.scene.get().muted || this.scene.get().degraded);
+    this.call.mute(this.scene.get().muted);
+    if (!this.scene.get().voice) void this.call.deafen();
     if (start.transport === "direct") {
       const path = { conversation_id: this.id };
       const body = { elevenlabs_conversation_id: this.call.id };
@@ -289,16 +290,23 @@ export class Live {
     this.change({ phase: kind === "stop" ? "listening" : "speaking" });
   }
 
-  /** Of a voice call only the writing is left; nobody listens, so nothing is sent either. A start that knew has said who
-   * answers; else the words do. */
+  /** Of a voice call only the writing is left; nobody listens, so that the microphone is closed. A start that knew has
+   * said who answers; else the words do. */
   private degrade(words: string): void {
-    this.call?.mute(true);
+    void this.call?.deafen();
     const who = this.scene.get().degraded ? "" : words;
     this.change({ degraded: true, voice: false, notice: `${AWAY(this.aloud)} ${who}`.trim() });
   }
 
+  /** What was being said is not said to its end. */
+  private still(): void {
+    const { lines } = this.scene.get();
+    if (lines.some(({ open }) => open)) this.change({ lines: lines.map((line) => ({ ...line, open: false })) });
+  }
+
   private async closed(code: number, reason: string): Promise<void> {
     this.call = null;
+    this.still();
     if (this.leaving) return;
     await this.deliver();
     if (reason === "continued elsewhere") {
@@ -371,6 +379,7 @@ export class Live {
     const call = this.call;
     this.call = null;
     this.calls += 1;
+    this.still();
     await call?.hangUp().catch(() => null);
   }
 

@@ -1,8 +1,8 @@
 import { useEffect, useState } from "preact/hooks";
 import { ask, type Dream, type Talk } from "../api/client";
 import { interpreters } from "../api/known";
-import { announce } from "../parts/announce";
 import { dress, palette } from "../parts/colours";
+import { arriving } from "../parts/focus";
 import { Frame } from "../parts/Frame";
 import { Rating } from "../parts/Rating";
 import { kindly } from "../parts/words";
@@ -38,6 +38,11 @@ async function harvest(id: string): Promise<Harvest> {
   return { talk, dream: told ?? null };
 }
 
+/** Whether more was said than the greeting. */
+const told = ({ message_count }: Talk): boolean => message_count > 1;
+
+const cut = (talk: Talk): boolean => talk.end_reason === "error" && !told(talk);
+
 /** What stays of a conversation: its summary, its images, the dream, and how it was. */
 export function After({ id }: { id: string }) {
   const { value, failed, again } = useLoaded(() => harvest(id), id);
@@ -49,7 +54,7 @@ export function After({ id }: { id: string }) {
 
   return (
     <Frame title="After the conversation" kind="narrow after">
-      <h1>Thank you for telling it</h1>
+      <h1>{value && cut(value.talk) ? "It was cut short" : "Thank you for telling it"}</h1>
       {failed && (
         <div class="notice" role="alert">
           <p>{kindly(failed)}</p>
@@ -62,14 +67,14 @@ export function After({ id }: { id: string }) {
       {value && (
         <>
           {ENDS[value.talk.end_reason ?? ""] && <p class="lead">{ENDS[value.talk.end_reason ?? ""]}</p>}
-          {value.talk.summary && (
+          {value.talk.summary && told(value.talk) && (
             <section aria-labelledby="summary">
               <h2 id="summary">What was said</h2>
               <p class="told">{value.talk.summary}</p>
             </section>
           )}
           {value.dream && <Found dream={value.dream} again={again} />}
-          <Rating talk={value.talk} name={card?.name ?? ""} />
+          {told(value.talk) && <Rating talk={value.talk} name={card?.name ?? ""} />}
           <div class="ways spread">
             <a class="soft" href={`/conversations/${id}`}>
               Read it again
@@ -99,7 +104,6 @@ function Found({ dream, again }: { dream: Dream; again: () => void }) {
     try {
       await ask("patch", "/v1/dreams/{dream_id}", { path, body: { title: title || null, content, status: "kept" } });
       settle("kept");
-      announce("Your dream is in the journal.");
     } catch (error) {
       err(kindly(error));
     }
@@ -109,7 +113,6 @@ function Found({ dream, again }: { dream: Dream; again: () => void }) {
     try {
       await ask("delete", "/v1/dreams/{dream_id}", { path });
       settle("dropped");
-      announce("The dream was let go.");
     } catch (error) {
       err(kindly(error));
     }
@@ -130,11 +133,15 @@ function Found({ dream, again }: { dream: Dream; again: () => void }) {
       <section aria-labelledby="dream">
         <h2 id="dream">The dream</h2>
         {done === "kept" && (
-          <p class="told">
+          <p ref={dream.status === "kept" ? null : arriving} class="told" tabIndex={-1}>
             It is in your journal. <a href={`/dreams/${dream.id}`}>Read it there</a>
           </p>
         )}
-        {done === "dropped" && <p class="told">It was let go. The conversation stays until you delete it.</p>}
+        {done === "dropped" && (
+          <p ref={arriving} class="told" tabIndex={-1}>
+            It was let go. The conversation stays until you delete it.
+          </p>
+        )}
         {done === null && (
           <form class="entry" onSubmit={(event) => void keep(event)}>
             <p class="hint">In your own words, as a draft. Change what you like; it is kept only if you keep it.</p>

@@ -1,7 +1,8 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Dreamer } from "../api/client";
+import { BirthYear, young } from "../parts/BirthYear";
 import { kindly } from "../parts/words";
-import { agree, grown } from "../talk/begin";
+import { agree } from "../talk/begin";
 import { agreed as remembered } from "../talk/keeping";
 
 interface Props {
@@ -15,15 +16,19 @@ interface Props {
 /** Asked once, before the first word or the first sound. */
 export function Consent({ me, name, voice, close, agreed }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
+  const heading = useRef<HTMLHeadingElement>(null);
   const [year, born] = useState(me.birth_year ? String(me.birth_year) : "");
   const [memory, remember] = useState(me.consents.memory ?? false);
   const [wrong, err] = useState("");
-  const young = /^\d{4}$/.test(year) && !grown(Number(year));
-  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    dialog.current?.showModal();
+    // Else it would begin at the first link, in the middle of what is to be read.
+    heading.current?.focus();
+  }, []);
 
   async function say(event: Event) {
     event.preventDefault();
-    if (young) return;
+    if (young(year)) return;
     try {
       await agree(me, { consents: voice ? { voice: true, memory } : { memory }, birthYear: Number(year) });
       remembered.set();
@@ -36,7 +41,7 @@ export function Consent({ me, name, voice, close, agreed }: Props) {
   return (
     <dialog ref={dialog} class="sheet" aria-labelledby="consent-title" onClose={close}>
       <form onSubmit={(event) => void say(event)}>
-        <h2 id="consent-title">Before we begin</h2>
+        <h2 ref={heading} id="consent-title" tabIndex={-1}>Before we begin</h2>
         <ul class="plain">
           <li>
             <strong>{name} is an AI</strong>, not a human being and not a clinician. It can be wrong. What a dream means is
@@ -45,11 +50,11 @@ export function Consent({ me, name, voice, close, agreed }: Props) {
           {voice && (
             <li>
               <strong>Your voice</strong> goes to the speech service while you talk, so that it can be understood. It is
-              not recorded.
+              not recorded. Your browser may ask first.
             </li>
           )}
           <li>
-            <strong>Your words</strong> are kept as text for you alone, until you delete them. One tap does.
+            <strong>Your words</strong> are kept as text for you alone, until you delete them.
           </li>
           <li>
             <strong>If you are in danger</strong>, this is not the place that can help: please call the{" "}
@@ -59,26 +64,7 @@ export function Consent({ me, name, voice, close, agreed }: Props) {
             .
           </li>
         </ul>
-        <label class="born">
-          <span>The year you were born</span>
-          <input
-            type="text"
-            inputMode="numeric"
-            autocomplete="bday-year"
-            pattern="(19|20)[0-9]{2}"
-            title="Four digits, such as 1990"
-            maxLength={4}
-            required
-            value={year}
-            aria-describedby="born-why"
-            onInput={(event) => born(event.currentTarget.value)}
-          />
-        </label>
-        <p id="born-why" class="hint" role={young ? "alert" : undefined}>
-          {young
-            ? "This place is for grown-ups, from 18 on. Please tell the dream to somebody you trust; the help lines are there for you, too."
-            : "For people of 18 and older."}
-        </p>
+        <BirthYear label="The year you were born" year={year} born={born} required why="For people of 18 and older." />
         <label class="tick">
           <input type="checkbox" checked={memory} onChange={(event) => remember(event.currentTarget.checked)} />
           <span>
@@ -90,9 +76,9 @@ export function Consent({ me, name, voice, close, agreed }: Props) {
             {wrong}
           </p>
         )}
-        <div class="ways">
-          <button type="submit" class="main" disabled={young}>
-            {voice ? "Agree and open the microphone" : "Agree and begin"}
+        <div class="ways closing">
+          <button type="submit" class="main" disabled={young(year)}>
+            {voice ? "Agree and speak" : "Agree and begin"}
           </button>
           <button type="button" class="quiet" onClick={() => dialog.current?.close()}>
             Not now

@@ -2,16 +2,17 @@ import { useState } from "preact/hooks";
 import { ask, type Dream } from "../api/client";
 import { announce } from "../parts/announce";
 import { Deletion } from "../parts/Deletion";
+import { arriving } from "../parts/focus";
 import { Frame } from "../parts/Frame";
 import { Icon } from "../parts/Icon";
-import { beginning, kindly, when } from "../parts/words";
+import { kindly, when } from "../parts/words";
 import { go } from "../router";
 import { useLoaded } from "../store";
 
 export function DreamPage({ id }: { id: string }) {
   const path = { dream_id: id };
   const { value, failed, again } = useLoaded(() => ask("get", "/v1/dreams/{dream_id}", { path }), id);
-  const [editing, edit] = useState(false);
+  const [editing, edit] = useState<boolean | null>(null);
 
   async function remove() {
     await ask("delete", "/v1/dreams/{dream_id}", { path });
@@ -46,7 +47,9 @@ export function DreamPage({ id }: { id: string }) {
       )}
       {value && !editing && (
         <article>
-          <h1>{value.title ?? beginning(value.content, 48)}</h1>
+          <h1 ref={editing === false ? arriving : null} tabIndex={-1}>
+            {value.title ?? "A dream"}
+          </h1>
           <p class="hint">
             {when(value.created_at)}
             {value.status === "draft" && <span class="badge">Draft</span>}
@@ -106,7 +109,9 @@ function Edit({ dream, done }: { dream: Dream; done: () => void }) {
 
   return (
     <form class="entry" onSubmit={(event) => void save(event)}>
-      <h1>Change the dream</h1>
+      <h1 ref={arriving} tabIndex={-1}>
+        Change the dream
+      </h1>
       <label>
         <span>Title</span>
         <input type="text" maxLength={200} value={title} onInput={(event) => name(event.currentTarget.value)} />

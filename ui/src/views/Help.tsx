@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 import { ask } from "../api/client";
 import { Frame } from "../parts/Frame";
 import { Lines } from "../parts/SafetyCard";
-import { kindly } from "../parts/words";
+import { day, kindly } from "../parts/words";
 import { useLoaded } from "../store";
 import { region as own } from "../talk/keeping";
 
@@ -38,7 +38,7 @@ export function Help() {
             </select>
           </label>
           <Lines lines={value.emergency ? [value.emergency, ...value.lines] : value.lines} />
-          <p class="hint">Checked on {value.checked}. Numbers can change; your local emergency number always works.</p>
+          <p class="hint">Checked on {day(value.checked)}. Numbers can change; your local emergency number always works.</p>
         </>
       )}
     </Frame>

@@ -34,6 +34,10 @@ export function Home({ wanted, dreamId }: { wanted: string | null; dreamId: stri
   const [busy, work] = useState(false);
   const [trouble, meet] = useState<Trouble | null>(null);
   const chosen = cards.value?.find(({ id }) => id === wanted) ?? cards.value?.find(({ id }) => id === lastWith.get()) ?? cards.value?.[0];
+  const dreamer = known.value;
+  // Nothing begins before it is known what she agreed to.
+  const ready = chosen && dreamer;
+  const unreached = cards.failed ?? known.failed;
 
   useEffect(() => {
     if (chosen) dress(palette(chosen));
@@ -80,8 +84,8 @@ export function Home({ wanted, dreamId }: { wanted: string | null; dreamId: stri
   }
 
   function want(voice: boolean) {
-    const dreamer = known.value;
-    if (dreamer && (!agreed.get() || !grown(dreamer.birth_year ?? Infinity) || (voice && !dreamer.consents.voice))) wonder(voice ? "voice" : "writing");
+    if (!dreamer) return;
+    if (!agreed.get() || !grown(dreamer.birth_year ?? Infinity) || (voice && !dreamer.consents.voice)) wonder(voice ? "voice" : "writing");
     else void start(voice);
   }
 
@@ -100,10 +104,17 @@ export function Home({ wanted, dreamId }: { wanted: string | null; dreamId: stri
             <a href={`/talk/${open.conversation_id}`}>Go on where you stopped</a>
           </p>
         )}
-        {cards.failed && (
+        {unreached && (
           <div class="notice" role="alert">
-            <p>{kindly(cards.failed)}</p>
-            <button type="button" class="soft" onClick={cards.again}>
+            <p>{kindly(unreached)}</p>
+            <button
+              type="button"
+              class="soft"
+              onClick={() => {
+                cards.again();
+                known.again();
+              }}
+            >
               Try again
             </button>
           </div>
@@ -144,11 +155,11 @@ export function Home({ wanted, dreamId }: { wanted: string | null; dreamId: stri
         {trouble && <Away trouble={trouble} name={chosen?.name ?? ""} />}
 
         <div class="ways">
-          <button type="button" class="main" disabled={!chosen || busy} onClick={() => want(true)}>
+          <button type="button" class="main" disabled={!ready || busy} onClick={() => want(true)}>
             <Icon name="mic" />
             {busy ? "One moment …" : `Speak with ${chosen?.name ?? "…"}`}
           </button>
-          <button type="button" class="soft" disabled={!chosen || busy} onClick={() => want(false)}>
+          <button type="button" class="soft" disabled={!ready || busy} onClick={() => want(false)}>
             Write instead
           </button>
           {!about.value && text.trim() && (
@@ -159,9 +170,9 @@ export function Home({ wanted, dreamId }: { wanted: string | null; dreamId: stri
         </div>
       </div>
 
-      {asking && chosen && known.value && (
+      {asking && chosen && dreamer && (
         <Consent
-          me={known.value}
+          me={dreamer}
           name={chosen.name}
           voice={asking === "voice"}
           close={() => wonder(null)}

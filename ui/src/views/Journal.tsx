@@ -4,6 +4,7 @@ import { palette } from "../parts/colours";
 import { Frame } from "../parts/Frame";
 import { Nights } from "../parts/Nights";
 import { Orb } from "../parts/Orb";
+import { Still } from "../parts/Still";
 import { TakeAlong } from "../parts/TakeAlong";
 import { beginning, kindly, when } from "../parts/words";
 import { useLoaded } from "../store";
@@ -27,8 +28,8 @@ export function Journal() {
   const { value, failed, again } = useLoaded(shelf, "shelf");
   const empty = value && value.dreams.length + value.talks.length === 0;
   return (
-    <Frame title="Journal" kind="narrow">
-      <h1>Journal</h1>
+    <Frame title="Journal" kind={empty ? "bare" : "narrow"}>
+      {!empty && <h1>Journal</h1>}
       {failed && (
         <div class="notice" role="alert">
           <p>{kindly(failed)}</p>
@@ -38,12 +39,14 @@ export function Journal() {
         </div>
       )}
       {empty && (
-        <div class="empty">
-          <p>Nothing here yet. Dreams that you keep, and what was said about them, will wait for you in this place.</p>
+        <Still
+          title="Your journal"
+          words="Nothing here yet. Dreams that you keep, and what was said about them, will wait for you in this place."
+        >
           <a class="main" href="/">
             Tell a dream
           </a>
-        </div>
+        </Still>
       )}
       {value && value.dreams.length > 0 && (
         <section aria-labelledby="dreams">

@@ -64,7 +64,7 @@ function Threshold({ id, enter }: { id: string; enter: (talk: Live) => void }) {
       {value && !over && (
         <>
           <p>Nothing that was said is lost. Shall we go on?</p>
-          <div class="ways">
+          <div class="ways stacked">
             <button type="button" class="main" onClick={() => void back(true)}>
               <Icon name="mic" />
               Go on speaking
@@ -91,7 +91,8 @@ const WORDS: Record<Phase, (name: string, scene: Scene) => string> = {
   connecting: () => "Connecting …",
   listening: (name, { voice, muted }) => (!voice ? `${name} is reading` : muted ? "Your microphone is closed" : `${name} is listening`),
   thinking: (name) => `${name} is thinking`,
-  speaking: (name, { voice }) => (voice ? `${name} is speaking` : `${name} is writing`),
+  speaking: (name, { voice, hushed }) =>
+    hushed ? `${name} goes on without sound` : voice ? `${name} is speaking` : `${name} is writing`,
   paused: () => "Resting. Come back when you like.",
   rejoining: () => "Finding you again …",
   lost: () => "The line is lost",
@@ -116,6 +117,7 @@ function Room({ talk }: { talk: Live }) {
   const cards = useLoaded(interpreters, "cards");
   const card = cards.value?.find(({ id }) => id === talk.interpreterId);
   const name = scene.start?.interpreter_name ?? card?.name ?? "";
+  const room = useRef<HTMLDivElement>(null);
   const state = WORDS[scene.phase](name, scene);
   const open = scene.phase === "listening" || scene.phase === "thinking" || scene.phase === "speaking";
 
@@ -123,13 +125,22 @@ function Room({ talk }: { talk: Live }) {
     document.title = `${name} · Oneiro`;
     if (card) dress(palette(card));
   }, [card, name]);
-  useEffect(() => announce(state), [state]);
+  // Whose turn it is can be heard, or comes with the words; told at each turn it would only stand in their way.
+  const told = !open || scene.muted || scene.hushed;
+  useEffect(() => void (told && announce(state)), [state]);
   useEffect(() => announce(scene.notice), [scene.notice]);
   useEffect(() => {
     const hush = (event: KeyboardEvent) => event.key === "Escape" && scene.phase === "speaking" && talk.hush();
     addEventListener("keydown", hush);
     return () => removeEventListener("keydown", hush);
   }, [scene.phase]);
+
+  useEffect(() => {
+    const { voice } = talk.scene.get();
+    // Where no keyboard would slide over the words, she can write at once.
+    const place = !voice && matchMedia("(hover: hover) and (pointer: fine)").matches ? "textarea" : "main";
+    room.current?.querySelector<HTMLElement>(place)?.focus({ preventScroll: true });
+  }, []);
 
   // Whoever goes elsewhere on the page is not listened to any more.
   useEffect(() => () => void talk.pause(), [talk]);
@@ -140,7 +151,7 @@ function Room({ talk }: { talk: Live }) {
   }
 
   return (
-    <div class={`talk ${scene.voice ? "aloud" : "written"} ${scene.lines.length ? "begun" : ""}`} data-phase={scene.phase}>
+    <div ref={room} class={`talk ${scene.voice ? "aloud" : "written"} ${scene.lines.length ? "begun" : ""}`} data-phase={scene.phase}>
       <header class="talk-above">
         <a class="quiet" href="/" aria-label="Back, and let this conversation rest">
           <Icon name="back" />
@@ -156,7 +167,14 @@ function Room({ talk }: { talk: Live }) {
 
       <main id="main" class="talk-words" tabIndex={0} aria-label="The conversation">
         {scene.notice && <p class="whisper">{scene.notice}</p>}
-        <Transcript scene={scene} name={name} dismiss={() => talk.dismissCard()} />
+        <Transcript
+          scene={scene}
+          name={name}
+          dismiss={() => {
+            talk.dismissCard();
+            room.current?.querySelector("main")?.focus({ preventScroll: true });
+          }}
+        />
       </main>
 
       <footer class="talk-below">
@@ -166,7 +184,7 @@ function Room({ talk }: { talk: Live }) {
             <Composer talk={talk} name={name} ready={open} />
             <div class="controls">
               {scene.voice && (
-                <button type="button" class="soft" aria-pressed={scene.muted} disabled={!open} onClick={() => talk.mute()}>
+                <button type="button" class="soft" disabled={!open} data-on={scene.muted} onClick={() => talk.mute()}>
                   <Icon name={scene.muted ? "micOff" : "mic"} />
                   {scene.muted ? "Unmute" : "Mute"}
                 </button>
@@ -225,7 +243,8 @@ function Transcript({ scene, name, dismiss }: { scene: Scene; name: string; dism
   useEffect(() => {
     if (!last || last.open || last.earlier || last.sender !== "interpreter" || spoken.current === last.key) return;
     spoken.current = last.key;
-    announce(`${name}: ${last.text}`);
+    // What is heard is not read out beside it.
+    if (!scene.voice || scene.hushed) announce(`${name}: ${last.text}`);
   }, [last, name]);
 
   const before = scene.card ? scene.cardAt : 0;
@@ -280,14 +299,22 @@ function useFollowing(list: RefObject<HTMLOListElement | null>, own: number): [b
   useEffect(() => {
     const element = scroller();
     if (!element || !list.current) return;
-    const distance = () => element.scrollHeight - element.scrollTop - element.clientHeight;
+    const end = () => element.scrollHeight - element.clientHeight;
+    // A reply that is longer than the window is read from its beginning.
+    const goal = () => Math.min(end(), ((list.current?.lastElementChild as HTMLElement | null)?.offsetTop ?? 0) - FADE);
+    let before = 0;
     const grown = new ResizeObserver(() => {
-      if (following.current) element.scrollTo({ top: element.scrollHeight });
-      know(distance() > NEAR);
+      if (following.current && goal() > element.scrollTop) element.scrollTo({ top: goal() });
+      before = element.scrollTop;
+      know(end() - before > NEAR);
     });
+    // Only she goes up; what the page does itself was noted as it grew.
     const moved = () => {
-      following.current = distance() < NEAR;
-      know(!following.current);
+      const up = element.scrollTop < before;
+      before = element.scrollTop;
+      const there = before > goal() - NEAR;
+      if (up || there) following.current = there;
+      know(end() - before > NEAR);
     };
     grown.observe(list.current);
     grown.observe(element);
@@ -302,6 +329,7 @@ function useFollowing(list: RefObject<HTMLOListElement | null>, own: number): [b
 }
 
 const NEAR = 80;
+const FADE = 24;
 
 function Composer({ talk, name, ready }: { talk: Live; name: string; ready: boolean }) {
   const kept = draft.line(talk.id);

@@ -2,8 +2,10 @@ import { useState } from "preact/hooks";
 import { ask, type Dreamer } from "../api/client";
 import { me } from "../api/known";
 import { announce } from "../parts/announce";
+import { BirthYear } from "../parts/BirthYear";
 import { Erasure } from "../parts/Erasure";
 import { Frame } from "../parts/Frame";
+import { Still } from "../parts/Still";
 import { TakeAlong } from "../parts/TakeAlong";
 import { kindly } from "../parts/words";
 import { useLoaded } from "../store";
@@ -26,7 +28,7 @@ export function You() {
         <section aria-labelledby="yours">
           <h2 id="yours">What is yours</h2>
           <p class="told">
-            {value.minutes_today > 0.5 && `You talked for ${Math.round(value.minutes_today)} minutes today. `}
+            {value.minutes_today > 0.5 && `You talked for ${minutes(value.minutes_today)} today. `}
             Everything you told is kept as text until you delete it, dream by dream and talk by talk in the{" "}
             <a href="/journal">journal</a>, or all at once here.
           </p>
@@ -40,14 +42,20 @@ export function You() {
   );
 }
 
+const minutes = (count: number): string => (count < 1.5 ? "a minute" : `${Math.round(count)} minutes`);
+
 function Gone() {
   return (
-    <Frame title="Everything is deleted" kind="narrow">
-      <h1>Everything is deleted</h1>
-      <p class="lead">Nothing of yours is left here. Thank you for what you told. The next dream is always a new one.</p>
-      <a class="soft" href="/">
-        To the beginning
-      </a>
+    <Frame title="Everything is deleted" kind="bare">
+      <Still
+        instead
+        title="Everything is deleted"
+        words="Nothing of yours is left here. Thank you for what you told. The next dream is always a new one."
+      >
+        <a class="soft" href="/">
+          To the beginning
+        </a>
+      </Still>
     </Frame>
   );
 }
@@ -94,7 +102,7 @@ function Profile({ dreamer }: { dreamer: Dreamer }) {
       </label>
       <div class="beside">
         <label>
-          <span>Where you are, for help lines</span>
+          <span>Help lines for</span>
           <select value={region} onChange={(event) => move(event.currentTarget.value)}>
             {!dreamer.region && <option value="">Not said</option>}
             {regions.map((code) => (
@@ -104,25 +112,12 @@ function Profile({ dreamer }: { dreamer: Dreamer }) {
             ))}
           </select>
         </label>
-        <label class="born">
-          <span>Born in</span>
-          <input
-            type="text"
-            inputMode="numeric"
-            autocomplete="bday-year"
-            pattern="(19|20)[0-9]{2}"
-            title="Four digits, such as 1990"
-            maxLength={4}
-            required={Boolean(dreamer.birth_year)}
-            value={year}
-            onInput={(event) => born(event.currentTarget.value)}
-          />
-        </label>
+        <BirthYear label="Born in" year={year} born={born} required={Boolean(dreamer.birth_year)} />
       </div>
       <fieldset class="ticks">
         <legend>What you allow</legend>
         {tick("voice", "My voice may go to the speech service.", "Without it we write.")}
-        {tick("memory", "Earlier talks may be remembered.", "By the one you talked with.")}
+        {tick("memory", "Earlier talks may be remembered.", "Only by the one you talked with.")}
         {tick("analytics", "What my talks are about may be counted.", "Themes and moods, never words.")}
       </fieldset>
       <div class="ways">

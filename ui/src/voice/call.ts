@@ -32,6 +32,8 @@ export interface Call {
   typing(): void;
   mute(muted: boolean): void;
   hush(quiet: boolean): void;
+  /** Let go of the microphone, for the rest of this call: the browser shows that nothing is heard any more. */
+  deafen(): Promise<void>;
   level(whose: "dreamer" | "interpreter"): number;
   hangUp(): Promise<void>;
 }
@@ -87,9 +89,19 @@ function described(session: Session, voice: boolean): Call {
     typing: () => session.sendUserActivity(),
     mute: (muted) => voice && session.setMicMuted(muted),
     hush: (quiet) => voice && session.setVolume({ volume: quiet ? 0 : 1 }),
+    deafen: () => letGo(session),
     level: (whose) => (whose === "dreamer" ? session.getInputVolume() : session.getOutputVolume()),
     hangUp: () => session.endSession(),
   };
+}
+
+/** The SDK would keep the microphone until the end, and close it once more then, which a closed input refuses. */
+async function letGo(session: Session): Promise<void> {
+  if (session.type !== "voice") return;
+  const input = session["input"];
+  const { close } = input;
+  input.close = () => Promise.resolve();
+  await close.call(input);
 }
 
 /** Whether the dreamer lets us hear her; asked once more each time, since it may have changed. */
