@@ -6,7 +6,7 @@ import itertools
 import signal
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -135,6 +135,31 @@ async def test_a_consumer_that_raises_on_every_7th_event_loses_none(
         own = [position for position, one in rows if one == conversation_id]
         assert own == sorted(own)
     assert await parked(look) == []
+
+
+@pytest.mark.parametrize("together", [1, 4])
+async def test_a_consumer_is_asked_once_for_several_events_which_concern_it(
+    database: Database,
+    bell: Bell,
+    sequencer: Sequencer,
+    look: Look,
+    write: Write,
+    conversations: list[UUID],
+    together: int,
+) -> None:
+    asked: list[int] = []
+
+    async def odd(_conn: Connection, events: Sequence[Event]) -> set[UUID]:
+        asked.append(len(events))
+        return {event.id for event in events if event.position % 2}
+
+    await write(10, conversations[0])
+    await stamp_all(sequencer)
+    await work(Worker(database, bell, Consumer("noting", [], note, together=together, concerned=odd)))
+
+    assert [position for (position,) in await look("SELECT position FROM handled ORDER BY place")] == [1, 3, 5, 7, 9]
+    assert asked == ([1] * 10 if together == 1 else [4, 4, 2])
+    assert await look("SELECT position FROM event_cursors WHERE consumer = 'noting'") == [(10,)]
 
 
 def losing(look: Look, position: int, times: int) -> Callable[[Connection, Event], Awaitable[None]]:

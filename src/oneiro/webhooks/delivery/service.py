@@ -37,7 +37,7 @@ async def fan_out(conn: Connection, event: Event) -> None:
     await store.fan_out(conn, event)
 
 
-FAN_OUT: Final = Consumer("webhooks", (), fan_out, together=50)
+FAN_OUT: Final = Consumer("webhooks", (), fan_out, together=200, concerned=store.wanted)
 """The durable consumer that turns events into deliveries."""
 
 

@@ -1,6 +1,6 @@
 """The rows of `webhook_deliveries`; what is due and whose lease has lapsed is told by the database's clock."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -53,6 +53,19 @@ async def fan_out(conn: Connection, event: Event) -> int:
         },
     )
     return result.rowcount
+
+
+async def wanted(conn: Connection, events: Sequence[Event]) -> set[UUID]:
+    """Ids of the events that an endpoint may want: nearly always there is none, or it wants a few types."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            """
+            SELECT DISTINCT v.id FROM unnest(%s::uuid[], %s::text[]) AS v (id, type)
+            JOIN webhook_endpoints AS e ON e.is_active AND (e.event_types = '{}' OR v.type = ANY (e.event_types))
+            """,
+            ([event.id for event in events], [event.type for event in events]),
+        )
+        return set(await cursor.fetchall())
 
 
 async def _rested(conn: Connection) -> list[UUID]:
