@@ -1,11 +1,12 @@
 """Conversations as they are read for their numbers, and the rows of `conversation_analytics`."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from oneiro.analytics.conversations.models import Analysis, Facts, Line, Session
@@ -41,6 +42,19 @@ async def known(conn: Connection, conversation_id: UUID) -> Known | None:
             (VERSION, conversation_id),
         )
         return await cursor.fetchone()
+
+
+async def over(conn: Connection, conversation_ids: Collection[UUID]) -> set[UUID]:
+    """Those of several conversations that are over."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            """
+            SELECT id FROM conversations
+            WHERE id = ANY (%s) AND status IN ('completed', 'failed') AND ended_at IS NOT NULL
+            """,
+            (list(conversation_ids),),
+        )
+        return set(await cursor.fetchall())
 
 
 async def hold(conn: Connection, conversation_id: UUID) -> bool:

@@ -4,7 +4,9 @@ What it tells of its agent is written at once: nothing reads the transcript a se
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
+from uuid import UUID
 
 from oneiro.analytics.agents.service import measure_talk
 from oneiro.analytics.conversations import store
@@ -55,4 +57,10 @@ async def compute(conn: Connection, event: Event) -> None:
     )
 
 
-CONSUMER: Final = Consumer("analytics", _TYPES, compute, together=20)
+async def of_what_is_over(conn: Connection, events: Sequence[Event]) -> set[UUID]:
+    """Ids of the events whose conversation is over; nearly all are of conversations that go on."""
+    over = await store.over(conn, {event.conversation_id for event in events if event.conversation_id})
+    return {event.id for event in events if event.conversation_id in over}
+
+
+CONSUMER: Final = Consumer("analytics", _TYPES, compute, together=50, concerned=of_what_is_over)
