@@ -28,7 +28,9 @@ VANISHES = 0.1
 BREAKS_IN = 0.3
 """How often one who speaks does not let the interpreter finish."""
 PATIENCE = 60.0
-"""Seconds in which a reply comes, or what was said is stored."""
+"""Seconds in which a reply comes, or a conversation is final."""
+STORED = 180.0
+"""Seconds in which what the relay could not store comes with the platform's own account."""
 NO_END = ("conversation.ended", "conversation.failed")
 
 
@@ -70,19 +72,20 @@ class Sleeper:
 
     def __init__(self, http: httpx.AsyncClient, dice: random.Random, base: Base, tally: Tally, *, speaks: bool) -> None:
         self._http, self._dice, self._base, self._tally, self._speaks = http, dice, base, tally, speaks
-        self._sent, self._sockets, self._end = 0, 0, 0.0
+        self._sent, self._sockets = 0, 0
+        self._over: Callable[[], bool] = bool
         self._degraded = False
         self._typed: list[str] = []
         self._told: list[str] = []
         self._heard: dict[tuple[int, int], str] = {}
         """Replies by socket and event id, each as it was heard at last."""
 
-    async def dream_until(self, end: float) -> None:
+    async def dream_until(self, over: Callable[[], bool]) -> None:
         """Hold one conversation after the other."""
-        self._end = end
+        self._over = over
         if self._speaks:
             await self._insist(lambda: self._ask("PATCH", "/me", consents={"voice": True}))
-        while not self._tired and (started := await self._start()) is not None:
+        while not self._over() and (started := await self._start()) is not None:
             self._typed, self._told, self._heard = [], [], {}
             await self._hold(started)
             await self._is_kept(started["conversation_id"])
@@ -91,13 +94,9 @@ class Sleeper:
             self._tally.spoken += len(self._told)
             self._tally.heard += len(self._heard)
 
-    @property
-    def _tired(self) -> bool:
-        return time.monotonic() >= self._end
-
     async def _start(self) -> Any:
         interpreter = self._dice.choice(["carl", "lakshmi"])
-        while not self._tired:
+        while not self._over():
             answer = await self._ask("POST", "/conversations", interpreter_id=interpreter, text_only=not self._speaks)
             if answer.status_code == 201:
                 return answer.json()
@@ -106,7 +105,7 @@ class Sleeper:
 
     async def _hold(self, started: Any) -> None:
         conversation, turns = started["conversation_id"], self._dice.randrange(3, 15)
-        while turns > 0 and not self._tired:
+        while turns > 0 and not self._over():
             with suppress(*BROKEN):
                 turns = await self._talk(started["signed_url"], turns)
             turns -= 1
@@ -135,7 +134,7 @@ class Sleeper:
         """Talk until all is said or the line is cut, by her or by others; gives the turns that are left."""
         await socket.send(json.dumps({"type": "conversation_initiation_client_data"}))
         await self._until(socket, "agent_response")
-        while turns > 0 and not self._tired:
+        while turns > 0 and not self._over():
             breaks_in = self._speaks and self._dice.random() < BREAKS_IN
             await self._linger(socket, 0.0 if breaks_in else LONGEST_PAUSE * self._dice.random())
             await self._turn(socket)
@@ -221,10 +220,10 @@ class Sleeper:
             within=PATIENCE,
             what="a conversation that ended is not final",
         )
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + STORED
         while lost := await self._lost(conversation):
             assert time.monotonic() < end, f"heard in {conversation} and not stored: {lost}"
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.5)
         hers = await self._base.rows(
             "SELECT content FROM messages WHERE conversation_id = %s AND sender = 'user'", conversation
         )

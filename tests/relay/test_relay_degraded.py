@@ -20,6 +20,7 @@ from tests.relay.conftest import Passing
 from oneiro.app import Surroundings, create_app
 from oneiro.cli.listen import bind, listening
 from oneiro.cli.stack import model_breaker, standing_in
+from oneiro.relay.limits import Limits
 from oneiro.safety.protocol import CRISIS_PROTOCOL
 from oneiro.settings import Settings
 
@@ -35,11 +36,12 @@ DREAM = "I crossed a bridge made of salt while it rained."
 
 @dataclass
 class Model:
-    """Somebody's language model behind an OpenAI-compatible address; `away` makes it fail."""
+    """Somebody's language model behind an OpenAI-compatible address; `away` makes it fail, `speaks` makes it wait."""
 
     url: str = ""
     away: bool = False
     breaks_off: bool = False
+    speaks: asyncio.Event | None = None
     asked: list[dict[str, Any]] = field(default_factory=list)
 
     async def take(self, request: Request) -> Response:
@@ -49,6 +51,8 @@ class Model:
         return StreamingResponse(self._stream(), media_type="text/event-stream")
 
     async def _stream(self) -> AsyncIterator[str]:
+        if self.speaks:
+            await self.speaks.wait()
         for piece in SAID.split(" "):
             yield f"data: {json.dumps({'choices': [{'delta': {'content': piece + ' '}}]})}\n\n"
             if self.breaks_off:
@@ -176,6 +180,32 @@ async def test_a_spoken_call_is_read_instead_of_heard(
     assert (await socket.say(DREAM)).strip() == SAID
     assert "error" not in socket.kinds()
     assert house.app.state.relay.watch.frames["up_dropped", "audio"] == 5
+
+
+async def test_a_reply_that_nobody_else_has_is_stored_though_the_call_ended_before_it_could_be(
+    house: House, sign_in: SignIn, dial: Dial, down: Down, model: Model, hold: Any, until: Rows
+) -> None:
+    house.app.state.relay._limits = Limits(settling=0.3)
+    model.speaks = asyncio.Event()
+    started = await sign_in(house).start()
+    await down()
+    socket = await dial(started["signed_url"])
+    await socket.open()
+    await socket.reply()
+    await socket.send(type="user_message", text=DREAM)
+    await until("SELECT 1 FROM messages WHERE sender = 'user'")
+    async with hold(started["conversation_id"]):
+        model.speaks.set()
+        assert (await socket.reply()).strip() == SAID
+        await socket.socket.close(1000)
+        async with asyncio.timeout(30):
+            while not house.app.state.relay._owed:  # noqa: ASYNC110 - the call settles first.
+                await asyncio.sleep(0.02)
+    await until("SELECT 1 FROM messages WHERE content = %s", SAID)
+    await until("SELECT 1 FROM conversations WHERE status = 'completed'")
+    async with asyncio.timeout(30):
+        while house.app.state.relay._owed:  # noqa: ASYNC110 - the writer ends on its own.
+            await asyncio.sleep(0.02)
 
 
 async def test_the_crisis_gate_stays(house: House, sign_in: SignIn, dial: Dial, down: Down, model: Model) -> None:

@@ -15,8 +15,8 @@ import random
 import resource
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ from tests.relay.soak_weather import Model, Weather, model_at
 from oneiro.app import Surroundings, create_app
 from oneiro.cli.listen import bind, listening
 from oneiro.cli.stack import model_breaker, standing_in
+from oneiro.errors import PlatformUnavailable
+from oneiro.events.loops import end
 from oneiro.settings import Settings
 
 SignIn = Callable[..., Any]
@@ -194,19 +196,19 @@ def _last_reply(account: Account) -> Counter[tuple[str, str]]:
 _SENDERS = {"agent": "interpreter", "user": "user"}
 
 
-@asynccontextmanager
-async def _running(*works: Awaitable[None]) -> AsyncIterator[None]:
-    async def work(one: Awaitable[None]) -> None:
-        await one
-
-    tasks = [asyncio.create_task(work(one)) for one in works]
+async def _together(*works: Coroutine[Any, Any, None]) -> None:
+    """Do all of this; what fails first is raised, and the others are ended."""
+    tasks = [asyncio.create_task(work) for work in works]
     try:
-        yield
         await asyncio.gather(*tasks)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    """Whether so many seconds are over."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
 
 
 async def _survives(seconds: float, house: House, sign_in: SignIn, base: Base, clock: Any) -> None:
@@ -221,25 +223,33 @@ async def _survives(seconds: float, house: House, sign_in: SignIn, base: Base, c
         for number in range(SLEEPERS)
     ]
     # One conversation each way without faults first: what a process makes once is there then.
-    await asyncio.gather(*(person.dream_until(time.monotonic() + 3) for person in people[:2]))
-    before, end = _tasks(), time.monotonic() + seconds
+    await asyncio.gather(*(person.dream_until(_after(3)) for person in people[:2]))
+    before, latest = _tasks(), time.monotonic() + seconds
     weather = Weather(house.platform, base, breakers, random.Random(dice.random()))  # noqa: S311 - as above.
     sizes: list[float] = []
 
     async def weigh() -> None:
-        while time.monotonic() < end:
+        while time.monotonic() < latest:
             await asyncio.sleep(seconds / 30)
             sizes.append(_resident())
 
-    storms = weather.of_the_platform(end - seconds / 5), weather.of_the_database(end - 5), weigh()
-    async with _running(*storms):
-        await asyncio.gather(*(person.dream_until(end) for person in people))
+    def over() -> bool:
+        return weather.over and time.monotonic() > latest
+
+    await _together(
+        weather.of_the_platform(latest - seconds / 5),
+        weather.of_the_database(latest - 5),
+        weigh(),
+        *(person.dream_until(over) for person in people),
+    )
     print(tally, weather.seen, f"MiB: {[round(size, 1) for size in sizes]}")  # noqa: T201 - as above.
     await house.platform.behave()
     limit = time.monotonic() + 60
     while opened := [breaker.name for breaker in breakers if breaker.state != "closed"]:
         assert time.monotonic() < limit, f"breakers that do not close again: {opened}"
-        await people[0].dream_until(time.monotonic() + 1)
+        await people[0].dream_until(_after(1))
+        with suppress(PlatformUnavailable):
+            await house.app.state.platform.list_agents("nobody's")
     await _only(before)
     await _settled(house, base, clock)
     await house.platform.end()

@@ -13,6 +13,7 @@ import structlog
 
 from oneiro.conversations.relayed.models import Entry
 from oneiro.errors import OneiroError
+from oneiro.events.loops import end
 
 Write = Callable[[list[Entry]], Awaitable[None]]
 
@@ -64,6 +65,13 @@ class Ledger:
         except TimeoutError:
             return False
         return True
+
+    async def outlast(self, writer: asyncio.Task[None], *, within: float) -> None:
+        """Let the task that runs `run` go on until nothing is left to write, or time has run out; then it ends."""
+        try:
+            await self.settled(within=within)
+        finally:
+            await end([writer])
 
     def left(self) -> list[Entry]:
         """What is not written yet."""

@@ -82,6 +82,7 @@ class Relay:
         self._empty = asyncio.Event()
         self._empty.set()
         self._closing: set[asyncio.Task[None]] = set()
+        self._owed: set[asyncio.Task[None]] = set()
         self._draining = False
 
     @property
@@ -99,9 +100,7 @@ class Relay:
             for call in list(self._calls.values()):
                 call.stop(DRAINED)
             await self._emptied(self._limits.settling + self._limits.writing)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end([*tasks, *self._owed])
 
     async def drain(self, seconds: float, interrupt: Callable[[list[UUID]], Awaitable[object]]) -> None:
         """Take no further calls, let the open ones go on so long, then ask their clients to resume elsewhere.
@@ -297,14 +296,23 @@ class Relay:
                 sides.append(client.close(ending.code, ending.words))
             await asyncio.gather(*sides, return_exceptions=True)
             settled = await ledger.settled(within=self._limits.settling)
-            await end([writer])
+            if not settled and call.admission.degraded:
+                # The platform knows nothing of these lines: nobody else has them.
+                owed = asyncio.create_task(ledger.outlast(writer, within=self._limits.owing), name="relay arrears")
+                self._owed.add(owed)
+                owed.add_done_callback(self._owed.discard)
+            else:
+                # They come with the platform's account, and may not come twice.
+                await end([writer])
             if not settled:
                 log.error("relay.lines_left", conversation_id=str(call.admission.conversation_id))
                 self._relayed.keep_findings(call.admission, ledger.left())
             await self._note_end(call.admission, ending)
+        except BaseException:
+            writer.cancel()
+            raise
         finally:
             # Whatever went wrong: a call that stays here keeps its slot for good, and nobody can stop it.
-            writer.cancel()
             del self._calls[call.admission.key]
             self._settle()
             self._count()
