@@ -16,10 +16,14 @@ from hypothesis import strategies as st
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
+from oneiro.analytics import histogram
 from oneiro.analytics.reports import store as reports
+from oneiro.analytics.reports.service import Reports
 from oneiro.analytics.rollups import store
 from oneiro.analytics.rollups.service import Rollups
 from oneiro.database.pool import Database
+from oneiro.events.service import Events
+from oneiro.interpreters.overview.service import PlatformOverview
 
 House = Any
 Talk = Any
@@ -146,6 +150,110 @@ async def compare_hours(conn: psycopg.AsyncConnection[Any], ledger: Ledger) -> N
         days.setdefault((at.replace(hour=0), name, release), Counter()).update(counts)
     await cursor.execute("SELECT day, interpreter_id, release_id, counts FROM rollups_daily")
     assert {(day, name, release): Counter(counts) for day, name, release, counts in await cursor.fetchall()} == days
+
+
+MAKINGS = st.lists(
+    st.tuples(
+        st.sampled_from(["make", "make", "change", "move", "delete", "count"]),
+        st.integers(0, 30),
+        st.integers(0, 299),
+        st.one_of(
+            st.sampled_from(["timeout", "platform_unavailable", None]),
+            st.integers(0, 30).map(lambda power: float(2**power)),
+            st.floats(-5, 2.0**31, allow_nan=False).map(lambda ms: round(ms, 3)),
+        ),
+    ),
+    min_size=1,
+    max_size=20,
+)
+Making = tuple[str, int, int, float | str | None]
+Made = tuple[str, datetime, float | str | None]
+
+
+class Makings:
+    """Creations of agents: milliseconds, the code of a failure, or None where neither is known."""
+
+    def __init__(self, conn: psycopg.AsyncConnection[Any], interpreters: list[str]) -> None:
+        self._conn, self._interpreters = conn, interpreters
+        self.rows: dict[UUID, Made] = {}
+
+    async def perform(self, making: Making) -> None:
+        verb, which, at, outcome = making
+        known = list(self.rows)
+        row_id = known[which % len(known)] if known and verb != "make" else uuid4()
+        if verb == "delete":
+            await self._conn.execute("DELETE FROM agent_metrics WHERE id = %s", (row_id,))
+            self.rows.pop(row_id, None)
+            return
+        interpreter, then, _ = self.rows.get(row_id, (self._interpreters[which % 2], minute(at), None))
+        made = (interpreter, minute(at) if verb == "move" else then, outcome)
+        failed = isinstance(outcome, str)
+        await self._conn.execute(
+            "INSERT INTO agent_metrics (id, interpreter_id, metric_type, recorded_at, metric_value, metadata)"
+            " VALUES (%s, %s, 'agent_creation', %s, %s, %s) ON CONFLICT (id) DO UPDATE SET"
+            " recorded_at = excluded.recorded_at, metric_value = excluded.metric_value, metadata = excluded.metadata",
+            (
+                row_id,
+                *made[:2],
+                None if failed else outcome,
+                Jsonb({"success": not failed} | ({"error": outcome} if failed else {})),
+            ),
+        )
+        self.rows[row_id] = made
+
+    def recount(self, start: datetime, end: datetime) -> dict[tuple[str, None], Counter[str]]:
+        found: dict[tuple[str, None], Counter[str]] = {}
+        for interpreter, at, outcome in self.rows.values():
+            if start <= at < end:
+                counts = found.setdefault((interpreter, None), Counter())
+                if isinstance(outcome, str):
+                    counts.update({"agents:failed": 1, f"agents:error:{outcome}": 1})
+                else:
+                    counts["agents:created"] += 1
+                    counts.update([] if outcome is None else [f"agents:ms:{histogram.bucket(outcome)}"])
+        return found
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(makings=MAKINGS, span=SPANS)
+def test_creations_of_agents_equal_a_recount_before_and_after_hours_are_counted(
+    db_url: str, service_url: str, keys: list[tuple[str, UUID]], makings: list[Making], span: tuple[int, int]
+) -> None:
+    async def check() -> None:
+        db = Database(service_url, max_size=2)
+        await db.open()
+        async with await psycopg.AsyncConnection.connect(db_url, autocommit=True) as conn:
+            await conn.execute("TRUNCATE agent_metrics, rollups_hourly, rollups_daily, rollups_dirty")
+            made = Makings(conn, [interpreter for interpreter, _ in keys])
+            start, end = minute(min(span)), minute(min(span) + max(span))
+            for making in makings:
+                if making[0] == "count":
+                    await Rollups(db).refresh()
+                else:
+                    await made.perform(making)
+            assert await reported(db, start, end) == made.recount(start, end)
+            await Rollups(db).refresh()
+            assert await reported(db, start, end) == made.recount(start, end)
+        await db.close()
+
+    asyncio.run(check())
+
+
+async def test_agents_made_for_nobody_bring_no_release_and_no_interpreter_into_a_report(
+    house: House, database: Database
+) -> None:
+    await house.look("UPDATE interpreter_configs SET is_active = false WHERE id = 'carl'")
+    await house.tell_of("agent", "agent_7", "agent.provisioned", interpreter_id="carl", ms=812)
+    await house.consume()
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    overview = PlatformOverview(database, [], slots=10, clock=lambda: now)
+    shown = Reports(database, overview, Events(database), slots=10, clock=lambda: now)
+
+    told = await shown.performance("carl", None, None)
+    assert (told.agents.created, told.agents.failed, told.releases, told.total.conversations) == (1, 0, [], 0)
+    assert told.agents.p50_ms is not None
+    assert abs(told.agents.p50_ms / 812 - 1) <= histogram.ERROR
+    assert [each.interpreter_id for each in (await shown.dashboard()).interpreters] == ["lakshmi"]
 
 
 async def test_real_conversations_with_late_data_add_up(

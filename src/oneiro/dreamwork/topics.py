@@ -1,40 +1,27 @@
 """The themes a text is about: one taxonomy for replies, summaries and analytics."""
 
+import tomllib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.resources import files
+from typing import Final
 
 from oneiro.dreamwork import symbols
-from oneiro.dreamwork.lexicon import Lexicon
+from oneiro.dreamwork.lexicon import Lexicon, Match, inflections, plurals, tokens
 
-# Theme to words that speak of it beside the symbols. Words with * are verbs and inflect as such.
-_TOPICS: dict[str, str] = {
-    "emotions": "feeling,emotion,mood,heart,tears,feel*,cry*,weep*,upset,sad,angry,happy,afraid",
-    "shadow": "shadow,dark side,darkness,monster,evil,demon,enemy,intruder,hidden side",
-    "self": "myself,who i am,true self,inner self,soul,wholeness,inner child,self",
-    "change": "change*,transform*,turned into,became,new chapter,move on,moving on,transition,grow*,different now",
-    "loss": "lose*,loss,grief,mourn*,miss him,miss her,gone forever,goodbye,breakup,break up,divorce,left me",
-    "love": "love*,in love,kiss*,marriage,wedding,lover,romance,boyfriend,girlfriend,husband,wife,partner",
-    "family": "family,mother,mom,mum,father,dad,parents,sister,brother,grandmother,grandfather,son,daughter,cousin,"
-    "aunt,uncle,grandma,grandpa,gran",
-    "childhood": "childhood,when i was little,when i was a child,as a child,when i was young,school,my old room,kid",
-    "fear": "fear,afraid,scared,terrified,frightened,panic,nightmare,dread,anxiety,anxious,chase*,hide*",
-    "power": "power,control,boss,king,queen,authority,weapon,strong,powerless,helpless,command*",
-    "freedom": "free,freedom,escape*,fly*,let go,released,break free,trapped,prison,cage",
-    "work": "work*,job,office,boss,career,colleague,deadline,meeting,exam,project,interview,fired",
-    "body": "body,teeth,tooth,blood,hair,skin,hand,face,naked,sick,pain,pregnant,breathe*",
-    "death": "death,die*,dead,kill*,funeral,grave,coffin,corpse,cemetery,murder*,bury*,passed away",
-    "birth": "birth,born,baby,pregnant,newborn,egg,seed",
-    "spirit": "spirit,spiritual,god,goddess,soul,prayer,pray*,angel,divine,sacred,temple,church,karma,past life,"
-    "universe,meditation,heaven,destiny,faith,higher self,chakra,ancestor",
-    "journey": "journey,travel*,road,path,train,bus,ship,airport,map,lost my way,destination,luggage,suitcase,trip",
-    "home": "home,house,room,door,kitchen,cellar,attic,apartment,flat,bedroom,basement,roof",
-    "creativity": "paint*,sing*,song,music,write*,poem,dance*,art,artist,create*,story,instrument",
-    "time": "time,clock,late,past,future,years ago,memory,remember*,old days,hour,ageing,aging",
-    "identity": "mirror,mask,my face,name,stranger,disguise,role,naked,costume,who am i,belong*,identity",
-    "conflict": "fight*,argue*,war,battle,attack*,enemy,quarrel*,argument,shout*,scream*,betray*",
-    "guidance": "guide,advice,teacher,wise,old man,old woman,show me,told me,message,sign,lead the way,help me,voice",
-}
-TOPICS = tuple(_TOPICS)
+_Themes = dict[str, bool]
+"""What a word speaks of: theme to whether it says so clearly."""
+
+_TOPICS: Final[dict[str, dict[str, str]]] = tomllib.loads(
+    files("oneiro.dreamwork").joinpath("topics.toml").read_text(encoding="utf-8")
+)
+TOPICS: Final = tuple(topic for topic in _TOPICS if topic)
+_DENIED: Final = frozenset({"not", "never", "without", "nor", "neither", "hardly", "no"})
+_OF_FEELING: Final = frozenset({"emotions", "fear"})
+"""Themes that a "not" before the word takes away: who was not afraid speaks of something else."""
+_REACH: Final = 3
+"""Words before a feeling in which a "not" is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +34,39 @@ class Mention:
     end: int
 
 
-def _entries() -> list[tuple[str, bool, tuple[str, ...]]]:
-    """Gather the themes of each word, since "naked" speaks of the body and of identity."""
-    gathered: dict[str, list[str]] = {}
-    for topic, listed in _TOPICS.items():
-        for word in listed.split(","):
-            gathered.setdefault(word, []).append(topic)
-    return [(word.rstrip("*"), word.endswith("*"), tuple(topics)) for word, topics in gathered.items()]
+def _listed() -> Iterator[tuple[str, str, bool]]:
+    """Every listed word as it may be spoken, with its theme ("" for a phrase that speaks of none)."""
+    for topic, lists in _TOPICS.items():
+        for strength, listed in lists.items():
+            for entry in listed.replace("\n", " ").split(","):
+                word = entry.strip()
+                for form in _forms(word):
+                    yield form, topic, strength == "clear"
 
 
-_LEXICON = Lexicon(_entries())
+def _forms(word: str) -> set[str]:
+    """The forms of a single word, so that two themes may share one; a phrase as it is, which its finder inflects."""
+    if " " in word:
+        return {word}
+    return inflections(word.rstrip("*")) if word.endswith("*") else plurals(word)
+
+
+def _entries() -> list[tuple[str, bool, _Themes]]:
+    """Gather the themes of each word, since "naked" speaks of the body and of identity.
+
+    The longest come first: of two entries that share a form, the finder keeps the first, and "exams" is one as well as
+    a form of "exam".
+    """
+    gathered: dict[str, _Themes] = {}
+    for form, topic, clear in _listed():
+        themes = gathered.setdefault(form, {})
+        if topic:
+            themes[topic] = clear or themes.get(topic, False)
+    ordered = sorted(gathered.items(), key=lambda entry: (-len(entry[0]), entry[0]))
+    return [(form.rstrip("*"), form.endswith("*"), themes) for form, themes in ordered]
+
+
+_LEXICON: Final = Lexicon(_entries())
 
 
 def find(text: str) -> list[Mention]:
@@ -64,7 +74,8 @@ def find(text: str) -> list[Mention]:
     own = [
         Mention(topic, text[match.start : match.end], match.start, match.end)
         for match in _LEXICON.find(text)
-        for topic in match.value
+        for topic, clear in match.value.items()
+        if clear
     ]
     seen = {(mention.topic, mention.start) for mention in own}
     pictured = [
@@ -77,15 +88,32 @@ def find(text: str) -> list[Mention]:
 
 
 def named(text: str) -> dict[str, int]:
-    """Count the themes that `text` names by their own words, the most frequent first.
+    """Count the words of each theme that `text` names, the most frequent theme first.
 
-    A symbol may speak of many themes; what somebody talks about is told better by the words alone.
+    A theme is named by a word that says it clearly, or by two different ones that may. A symbol may speak of many
+    themes; what somebody talks about is told better by the words alone.
     """
-    counted = Counter(topic for match in _LEXICON.find(text) for topic in match.value)
-    return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+    counted, sure, faint = Counter[str](), set[str](), dict[str, set[str]]()
+    for match in _LEXICON.find(text):
+        denied = not _OF_FEELING.isdisjoint(match.value) and _denied(text, match)
+        for topic, clear in match.value.items():
+            if denied and topic in _OF_FEELING:
+                continue
+            counted[topic] += 1
+            if clear:
+                sure.add(topic)
+            else:
+                faint.setdefault(topic, set()).add(text[match.start : match.end].lower())
+    said = sure | {topic for topic, words in faint.items() if len(words) > 1}
+    return dict(sorted(((topic, counted[topic]) for topic in said), key=lambda item: (-item[1], item[0])))
 
 
 def tally(text: str) -> dict[str, int]:
     """Count the mentions of each theme in `text`, the most frequent first."""
     counted = Counter(mention.topic for mention in find(text))
     return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _denied(text: str, match: Match[_Themes]) -> bool:
+    before = tokens(text)[max(0, match.first - _REACH) : match.first]
+    return any(token.lower in _DENIED or token.lower.endswith("n't") for token in before)

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from oneiro.analytics.conversations.models import Analysis, Facts, Line, Session
 from oneiro.database.pool import Connection
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Raised whenever the computation changes, so that a replay of events computes anew what an older one computed."""
 
 

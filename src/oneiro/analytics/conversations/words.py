@@ -1,6 +1,5 @@
 """What is read from a dreamer's words: themes, mood, and how far the talk came. Nothing here quotes her."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,23 +7,13 @@ from itertools import pairwise
 from typing import Any, Final, Literal
 
 from oneiro.analytics import sentiment
+from oneiro.analytics.conversations.insight import is_insight
 from oneiro.dreamwork import imagery, moves, topics
 from oneiro.dreamwork.moves import Move
 
 Phase = Literal["opening", "exploration", "insight", "closing"]
 PHASES: Final[tuple[Phase, ...]] = ("opening", "exploration", "insight", "closing")
 
-_INSIGHT: Final = re.compile(
-    r"\b(?:(?<!n't )(?<!not )(?<!never )makes? (?:so much |perfect |complete |a lot of |more |total )?sense"
-    r"|(?:adds up|fits together|clicks|falls into place)\b"
-    r"|(?:just |only )?now i (?:can )?(?:see|understand|know|reali[sz]e|get it)\b|i (?:can )?see (?:it |that )?now\b"
-    r"|i (?:see|get) (?:what you mean|the connection)|i(?: think i)?(?: finally| suddenly| now| only now)? reali[sz]e\b"
-    r"|i(?: think i)? (?:finally |now )?understand (?:now|why|it|that|what)\b"
-    r"|i(?:'ve| have| had)? never (?:saw|seen|thought of|looked at) (?:it|that|her|him|this) (?:that|this|like)"
-    r"|(?:it|that|this|which|she|he) reminds? me)\b",
-    re.IGNORECASE,
-)
-"""What is said when something has become clear. "I think" and "I realised" tell dreams as well, and say little."""
 _FEW: Final = 3
 """Charged lines below which nothing is said of how much they agree."""
 _CLOSING: Final = frozenset({Move.goodbye, Move.thanks})
@@ -102,12 +91,14 @@ def _settled(phases: Sequence[Phase]) -> list[Phase]:
 
 
 def _phase(line: str, *, opened: bool) -> Phase:
+    if opened and is_insight(line):
+        return "insight"
     move = moves.recognise(line)
     if move in _CLOSING and opened:
         return "closing"
     if not opened and (move in _OPENING or (move is not Move.told and not imagery.find(line))):
         return "opening"
-    return "insight" if opened and _INSIGHT.search(line) else "exploration"
+    return "exploration"
 
 
 def _moved(scores: Sequence[float]) -> dict[str, float | None]:

@@ -6,9 +6,12 @@ from typing import Final
 from oneiro.analytics import histogram
 from oneiro.analytics.conversations.timing import CLOCKS
 from oneiro.analytics.conversations.words import PHASES
-from oneiro.analytics.reports.models import Completion, Faults, Figures, Ratings, Sentiment, Spread, Topic
+from oneiro.analytics.reports.models import Completion, Creations, Faults, Figures, Ratings, Sentiment, Spread, Topic
 
 Counts = Mapping[str, float]
+_AGENTS: Final = "agents:"
+_CODES: Final = 20
+"""Codes of failures that are shown, the most frequent ones."""
 _SCORES: Final = (1, 2, 3, 4, 5)
 
 
@@ -48,6 +51,24 @@ def figures(counts: Counts) -> Figures:
         known_agent_rate=_share(number("agent_known"), number("agent_known_n")),
         cost=round(counts.get("cost", 0), 6) if number("cost_n") else None,
         cost_known=number("cost_n"),
+    )
+
+
+def has_talks(counts: Counts) -> bool:
+    """Whether conversations are counted here, and not only agents."""
+    return any(not name.startswith(_AGENTS) for name in counts)
+
+
+def creations(counts: Counts) -> Creations:
+    """The agents that were made, or were not; percentiles are of those that were."""
+    took = _spread(_named(counts, "agents:ms"), 0)
+    failures = sorted(_named(counts, "agents:error").items(), key=lambda item: (-item[1], item[0]))
+    return Creations(
+        created=round(counts.get("agents:created", 0)),
+        failed=round(counts.get("agents:failed", 0)),
+        p50_ms=took.p50,
+        p95_ms=took.p95,
+        errors={code: round(found) for code, found in failures[:_CODES]},
     )
 
 

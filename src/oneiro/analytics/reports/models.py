@@ -96,13 +96,13 @@ class Figures(BaseModel):
 
 
 class Creations(BaseModel):
-    """Agents made on the platform."""
+    """Agents made on the platform; percentiles as those of a `Spread`."""
 
     created: int
     failed: int
     p50_ms: int | None
     p95_ms: int | None
-    errors: dict[str, int] = Field(description="Codes of those that failed.")
+    errors: dict[str, int] = Field(description="Codes of those that failed; at most 20.")
 
 
 class ReleaseFigures(Figures):

@@ -5,9 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from oneiro.analytics.reports import store
-from oneiro.analytics.reports.figures import figures, together
+from oneiro.analytics.reports.figures import creations, figures, has_talks, together
 from oneiro.analytics.reports.models import (
-    Creations,
     Dashboard,
     Health,
     InterpreterFigures,
@@ -47,21 +46,17 @@ class Reports:
             if not await store.exists(conn, interpreter_id):
                 raise NotFound("There is no such interpreter.", code="interpreter_not_found")
             parts = await store.counts(conn, begin, until, interpreter_id)
-            names = await store.names(conn, [(part.release_id, part.arm_id) for part in parts])
-            made = await store.creations(conn, interpreter_id, begin, until)
+            names = await store.names(
+                conn, [(part.release_id, part.arm_id) for part in parts if has_talks(part.counts)]
+            )
+        total = together(part.counts for part in parts)
         return Performance(
             interpreter_id=interpreter_id,
             start=begin,
             end=until,
-            total=figures(together(part.counts for part in parts)),
+            total=figures(total),
             releases=[_release(named, parts) for named in names],
-            agents=Creations(
-                created=made.created,
-                failed=made.failed,
-                p50_ms=_whole(made.p50_ms),
-                p95_ms=_whole(made.p95_ms),
-                errors=made.errors,
-            ),
+            agents=creations(total),
         )
 
     async def dashboard(self) -> Dashboard:
@@ -131,8 +126,8 @@ def _interpreter(listed: Listed, last: Sequence[Part], previous: Sequence[Part])
 
 def _shown(listed: Listed, parts: Sequence[Part]) -> bool:
     """Whether there is anything to say of an interpreter: one that was retired and rests is left out."""
-    return listed.is_active or listed.talking > 0 or any(part.interpreter_id == listed.interpreter_id for part in parts)
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else round(value)
+    return (
+        listed.is_active
+        or listed.talking > 0
+        or any(part.interpreter_id == listed.interpreter_id and has_talks(part.counts) for part in parts)
+    )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -30,9 +30,9 @@ class Part:
 async def counts(conn: Connection, start: datetime, end: datetime, interpreter_id: str | None = None) -> list[Part]:
     """Counts of the conversations that ended from `start` until before `end`, by interpreter, release and arm.
 
-    Whole days and the whole hours beside them from their rollups; the rest of the hours at both ends, and the hours
-    that wait to be counted anew, from the conversations themselves. One statement, so that no hour is counted twice
-    or left out while it is being counted.
+    Agents that were made meanwhile are counted with no release and no arm. Whole days and the whole hours beside them
+    come from their rollups; the rest of the hours at both ends, and the hours that wait to be counted anew, from the
+    rows themselves. One statement, so that no hour is counted twice or left out while it is being counted.
     """
     # The planner takes each jsonb for a hundred rows, and would compile a statement that is done before that.
     await conn.execute("SELECT set_config('jit', 'off', true)")
@@ -77,14 +77,14 @@ _COUNTS: Final = """
         ) AS h
         WHERE NOT EXISTS (SELECT FROM waiting WHERE hour = h.hour)
         UNION ALL
-        SELECT a.interpreter_id, a.release_id, a.arm_id, a.counts || a.counts_of_words
+        SELECT a.interpreter_id, a.release_id, a.arm_id, a.counts
         FROM (
             SELECT %(start)s::timestamptz AS begin, %(first)s::timestamptz AS until
             UNION ALL SELECT %(last)s, %(end)s
             UNION ALL SELECT hour, hour + interval '1 hour' FROM waiting
         ) AS span
         CROSS JOIN LATERAL (
-            SELECT * FROM conversation_analytics WHERE ended_at >= span.begin AND ended_at < span.until OFFSET 0
+            SELECT * FROM oneiro.counted WHERE at >= span.begin AND at < span.until OFFSET 0
         ) AS a
         WHERE a.interpreter_id IS NOT NULL
     )
@@ -138,46 +138,6 @@ async def exists(conn: Connection, interpreter_id: str) -> bool:
     """Whether there is such an interpreter, active or not."""
     cursor = await conn.execute("SELECT 1 FROM interpreter_configs WHERE id = %s", (interpreter_id,))
     return await cursor.fetchone() is not None
-
-
-@dataclass(frozen=True, slots=True)
-class MadeAgents:
-    """Agents that were made, or were not."""
-
-    created: int
-    failed: int
-    p50_ms: float | None
-    p95_ms: float | None
-    errors: dict[str, Any]
-
-
-async def creations(conn: Connection, interpreter_id: str, start: datetime, end: datetime) -> MadeAgents:
-    """Creations of an interpreter's agents; percentiles are of those that succeeded."""
-    async with conn.cursor(row_factory=class_row(MadeAgents)) as cursor:
-        await cursor.execute(
-            """
-            WITH made AS (
-                SELECT metric_value, metadata @> '{"success": true}' AS went_well,
-                       coalesce(metadata ->> 'error', 'unknown') AS error
-                FROM agent_metrics
-                WHERE metric_type = 'agent_creation' AND interpreter_id = %s
-                  AND recorded_at >= %s AND recorded_at < %s
-            )
-            SELECT count(*) FILTER (WHERE went_well)::int AS created,
-                   count(*) FILTER (WHERE NOT went_well)::int AS failed,
-                   percentile_disc(0.5) WITHIN GROUP (ORDER BY metric_value) FILTER (WHERE went_well)::float8 AS p50_ms,
-                   percentile_disc(0.95) WITHIN GROUP (ORDER BY metric_value) FILTER (WHERE went_well)::float8
-                       AS p95_ms,
-                   coalesce((SELECT jsonb_object_agg(error, found)
-                             FROM (SELECT error, count(*) AS found FROM made WHERE NOT went_well
-                                   GROUP BY error ORDER BY found DESC LIMIT 20) AS codes), '{}') AS errors
-            FROM made
-            """,
-            (interpreter_id, start, end),
-        )
-        found = await cursor.fetchone()
-    assert found is not None
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Conversations counted by the hour and by the day, and `rollups_dirty`, the hours to be counted anew."""
+"""Conversations and agents counted by the hour and by the day, and `rollups_dirty`, the hours to be counted anew."""
 
 from datetime import datetime
 from typing import Final
@@ -40,7 +40,7 @@ async def take_dirty(conn: Connection, days: int) -> list[datetime]:
 
 
 async def recount(conn: Connection, hours: list[datetime]) -> None:
-    """Count these hours anew from the conversations that ended in them, and their days from their hours."""
+    """Count these hours anew from what ended or was made in them, and their days from their hours."""
     await conn.execute("DELETE FROM rollups_hourly WHERE hour = ANY (%s)", (hours,))
     await conn.execute(
         """
@@ -50,11 +50,11 @@ async def recount(conn: Connection, hours: list[datetime]) -> None:
             SELECT h.hour, a.interpreter_id, a.release_id, a.arm_id, n.key AS name, sum(n.value::numeric) AS total
             FROM unnest(%s::timestamptz[]) AS h (hour)
             CROSS JOIN LATERAL (
-                SELECT * FROM conversation_analytics
-                WHERE ended_at >= h.hour AND ended_at < h.hour + interval '1 hour'
-                OFFSET 0 -- Each hour by the index: a join over all hours reads the whole table.
+                SELECT * FROM oneiro.counted
+                WHERE at >= h.hour AND at < h.hour + interval '1 hour'
+                OFFSET 0 -- Each hour by the index: a join over all hours reads the whole tables.
             ) AS a
-            CROSS JOIN jsonb_each(a.counts || a.counts_of_words) AS n
+            CROSS JOIN jsonb_each(a.counts) AS n
             WHERE a.interpreter_id IS NOT NULL
             GROUP BY 1, 2, 3, 4, 5
         ) AS s
