@@ -26,6 +26,17 @@ DREAM = "I dreamt that a marzipan heron folded the lake into envelopes."
 WORDS = "She told of a heron and a folded lake, and was calm."
 
 
+@pytest.fixture
+def model() -> str | None:
+    """Where the model is while conversations are held, so that dreamers are told of it."""
+    return "http://127.0.0.1:9/v1"
+
+
+@pytest.fixture
+def settings(settings: Settings, model: str | None) -> Settings:
+    return settings.model_copy(update={"llm_base_url": model})
+
+
 class Endpoint:
     """Answers every question with `body`, and keeps what it was asked."""
 
@@ -164,10 +175,26 @@ async def test_without_an_endpoint_there_is_nothing_to_do(
     app: FastAPI, settings: Settings, dreamer: httpx.AsyncClient
 ) -> None:
     conversation_id = await ended(dreamer, DREAM)
+    none = settings.model_copy(update={"llm_base_url": None})
 
     async with httpx.AsyncClient(timeout=30) as client:
         breaker = CircuitBreaker("llm")
-        assert not await summarise_by_llm(app.state.database, client, settings, conversation_id, breaker=breaker)
+        assert not await summarise_by_llm(app.state.database, client, none, conversation_id, breaker=breaker)
+
+
+@pytest.mark.parametrize("model", [None])
+async def test_a_model_that_she_was_not_told_of_gets_nothing(
+    app: FastAPI, settings: Settings, dreamer: httpx.AsyncClient
+) -> None:
+    conversation_id = await ended(dreamer, DREAM)
+    ours = (await dreamer.get(f"/conversations/{conversation_id}")).json()["summary"]
+    endpoint = Endpoint(said(WORDS))
+
+    assert not await summarise(app, settings, endpoint, conversation_id)
+
+    assert endpoint.asked == []
+    assert ours
+    assert (await dreamer.get(f"/conversations/{conversation_id}")).json()["summary"] == ours
 
 
 async def test_lines_that_the_crisis_gate_flagged_are_not_sent(

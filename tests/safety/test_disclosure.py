@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from oneiro.safety.disclosure import disclosure, due, provider, reminder, standing_in
+from oneiro.safety.disclosure import disclosure, due, provider, reminder, standing_in, told_of_summary
 from oneiro.safety.protocol import CRISIS_PROTOCOL
 from oneiro.settings import Settings
 
@@ -29,6 +29,15 @@ def test_ids_tell_language_kind_and_version_apart() -> None:
         *(reminder("Carl", code) for code in ("en", "de")),
     ]
     assert len({told.id for told in texts}) == len({told.text for told in texts}) == 12
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+@pytest.mark.parametrize("simulated", [True, False])
+def test_an_id_says_whether_she_was_told_that_a_model_sums_up(language: str, simulated: bool) -> None:  # noqa: FBT001 - its argument.
+    assert told_of_summary(disclosure("Carl", language, simulated, "Acme").id)
+    assert not told_of_summary(disclosure("Carl", language, simulated).id)
+    assert not told_of_summary(standing_in("Carl", language, "Acme").id)
+    assert not told_of_summary(reminder("Carl", language).id)
 
 
 def test_a_demo_does_not_claim_a_speech_provider() -> None:

@@ -98,6 +98,11 @@ def disclosure(name: str, language: str, simulated: bool, provider: str = "") ->
     return Disclosure(f"{kind}-{code}-1", _STARTS[code].format(name=name, where=where, kept=_KEPT[code]))
 
 
+def told_of_summary(disclosure_id: str) -> bool:
+    """Whether the text of this id said that a language model sums up the conversation; that of a stand-in does not."""
+    return "-model-" in disclosure_id
+
+
 def standing_in(name: str, language: str, provider: str) -> Disclosure:
     """The text when a session goes on with the language model because the speech provider is away."""
     code = _known(language)

@@ -15,6 +15,7 @@ from oneiro.conversations.wrapup import store as rows
 from oneiro.conversations.wrapup.service import Material, closing
 from oneiro.database.pool import Database
 from oneiro.errors import ConversationError, PlatformUnavailable
+from oneiro.safety.disclosure import told_of_summary
 from oneiro.settings import Settings
 
 _MOST_CHARACTERS: Final = 24_000
@@ -49,15 +50,18 @@ async def summarise_by_llm(
 ) -> bool:
     """Replace our own summary of an ended conversation by the model's; for a job, and a repeat changes nothing.
 
-    breaker: that of the model. within: seconds for the whole answer. What the crisis gate flagged is
-    not sent. False when there is no endpoint, nothing was told, or another summary stands there already (the client's,
-    the platform's). Raises `Unsummarised`; its message never holds what was said.
+    breaker: that of the model. within: seconds for the whole answer. What the crisis gate flagged is not sent. False
+    when there is no endpoint, the dreamer was not told of a model (it was configured later), nothing was told, or
+    another summary stands there already (the client's, the platform's). Raises `Unsummarised`; its message never holds
+    what was said.
     """
     if settings.llm_base_url is None:
         return False
     async with db.as_service() as conn:
         known = await store.look(conn, None, conversation_id)
         if known is None or known.status != "completed" or known.ended_at is None:
+            return False
+        if not any(map(told_of_summary, await rows.disclosures(conn, conversation_id))):
             return False
         material = await closing(conn, known, known.ended_at)
         stands = await rows.summary(conn, conversation_id)

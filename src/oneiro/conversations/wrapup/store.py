@@ -41,6 +41,20 @@ async def summary(conn: Connection, conversation_id: UUID) -> str | None:
     return found
 
 
+async def disclosures(conn: Connection, conversation_id: UUID) -> list[str]:
+    """The ids of what the dreamer was told in this conversation about whom her words go to."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            """
+            SELECT DISTINCT event_data ->> 'disclosure' FROM system_events
+            WHERE conversation_id = %s AND event_type = 'disclosure.given'
+            """,
+            (conversation_id,),
+        )
+        found: list[str] = await cursor.fetchall()
+    return found
+
+
 async def insert_draft(conn: Connection, user_id: UUID, conversation_id: UUID, draft: Draft) -> None:
     """Put a dream into the journal that its dreamer can keep or drop."""
     await conn.execute(
