@@ -85,7 +85,7 @@ class Publishing:
         document = await asyncio.to_thread(_checked, new.document, speaking=new.activate)
         async with self._db.as_service() as conn:
             made = await releases.create(conn, document, created_by=caller.actor, note=new.note)
-        return await self._turned(made, 0, None) if new.activate else view(made, 0)
+        return await self._activated(made, 0, None) if new.activate else view(made, 0)
 
     async def publish(self, caller: Identity, interpreter_id: str, new: NewRelease) -> ReleaseView:
         """A release of an interpreter that there is.
@@ -97,7 +97,7 @@ class Publishing:
         made, default = await self._stored(caller.actor, interpreter_id, new)
         # Changes were merged onto the default of that moment: another one by now would be overwritten unseen.
         based_on = made.based_on if new.changes is not None else new.based_on
-        return await self._turned(made, default, based_on) if new.activate else view(made, default)
+        return await self._activated(made, default, based_on) if new.activate else view(made, default)
 
     async def activate(self, interpreter_id: str, number: int, *, based_on: int | None = None) -> ReleaseView:
         """Provision a release's agents and make it the default; a lower number than the present one rolls back.
@@ -108,7 +108,14 @@ class Publishing:
         async with self._db.as_service() as conn:
             default = (await _known(conn, interpreter_id)).release or 0
             release = await _release(conn, interpreter_id, number)
-        return await self._turned(release, default, based_on)
+        try:
+            return await self._turned(release, based_on)
+        except Conflict:
+            raise  # It tells by itself which release is in charge.
+        except OneiroError as error:
+            if number != default:
+                _keep(error, release, default)
+            raise
 
     async def retire(self, interpreter_id: str) -> InterpreterView:
         """Take an interpreter out of service, and stop its experiment.
@@ -167,17 +174,19 @@ class Publishing:
                 # Somebody was quicker; each time one of the waiting ones is through.
                 continue
 
-    async def _turned(self, made: Release, default: int, based_on: int | None) -> ReleaseView:
-        """Activate a release that is stored, where `default` was the one in charge."""
+    async def _activated(self, made: Release, default: int, based_on: int | None) -> ReleaseView:
+        """Activate what was just stored."""
         try:
-            drift = await self.prepare(made)
-            async with self._db.as_service() as conn:
-                activated = await releases.activate(conn, made.interpreter_id, made.number, based_on=based_on)
+            return await self._turned(made, based_on)
         except OneiroError as error:
-            if made.number != default:
-                _keep(error, made, default)
+            _keep(error, made, default)
             raise
-        return view(activated, made.number, drift)
+
+    async def _turned(self, chosen: Release, based_on: int | None) -> ReleaseView:
+        drift = await self.prepare(chosen)
+        async with self._db.as_service() as conn:
+            activated = await releases.activate(conn, chosen.interpreter_id, chosen.number, based_on=based_on)
+        return view(activated, chosen.number, drift)
 
 
 def _wanted(interpreter_id: str, onto: Release | None, new: NewRelease) -> InterpreterDocument:
