@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from oneiro.auth import Identity
-from oneiro.errors import AgentCreationError, PlatformUnavailable
+from oneiro.errors import AgentCreationError, PlatformUnavailable, ValidationError
 from oneiro.interpreters.agents.models import session_key
 from oneiro.interpreters.models import Release
 from oneiro.interpreters.publishing.models import NewRelease
@@ -90,6 +90,19 @@ async def test_a_release_in_charge_that_the_platform_refuses_by_now_is_not_said_
         await publishing.activate("mara", release.number)
 
     assert caught.value.detail == "away"
+
+
+async def test_of_a_release_that_can_never_be_activated_nobody_is_told_how_to(
+    publishing: Publishing, release_of: Publish
+) -> None:
+    await release_of()
+    wordless = NewRelease(changes={"prompts": [{"type": "system", "deleted": True}]})
+    stored = await publishing.publish(OPERATOR, "mara", wordless)
+
+    with pytest.raises(ValidationError, match="no system prompt") as caught:
+        await publishing.activate("mara", stored.number)
+
+    assert "To activate it" not in caught.value.detail
 
 
 async def test_what_the_platform_gives_back_otherwise_is_told_of_a_release_that_was_only_tried(

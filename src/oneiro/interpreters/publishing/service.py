@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from oneiro.auth import Identity
 from oneiro.database.pool import Connection, Database, DatabaseUnavailable
-from oneiro.errors import Conflict, NotFound, OneiroError
+from oneiro.errors import Conflict, NotFound, OneiroError, ValidationError
 from oneiro.http import Page
 from oneiro.interpreters import documents, releases
 from oneiro.interpreters import store as interpreters
@@ -110,8 +110,8 @@ class Publishing:
             release = await _release(conn, interpreter_id, number)
         try:
             return await self._turned(release, based_on)
-        except Conflict:
-            raise  # It tells by itself which release is in charge.
+        except (Conflict, ValidationError):
+            raise  # They tell by themselves what is wrong with the request.
         except OneiroError as error:
             if number != default:
                 _keep(error, release, default)
