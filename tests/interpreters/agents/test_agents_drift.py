@@ -80,6 +80,25 @@ async def test_a_change_in_the_dashboard_is_told_once_shown_and_forgotten_when_i
     assert len(await rows.events("agent.drifted")) == 2
 
 
+async def test_what_somebody_added_and_takes_no_words_elsewhere_is_told_and_shown(
+    one: Any, release: Release, engine: Any, hand: Any, rows: Any
+) -> None:
+    made = await one.agents.ensure(release, "en", "gpt-4o")
+    books = [{"type": "text", "name": "Omens", "id": "doc_1"}]
+    await engine.patch(made.agent_id, {"conversation_config": {"agent": {"prompt": {"knowledge_base": books}}}})
+    hand.forward(days=1)
+
+    await one.inspection.run()
+
+    [event] = await rows.events("agent.drifted")
+    assert (event["fields"], event["used"]) == (["agent.prompt.knowledge_base"], True)
+    row = await row_of(rows, made.agent_id)
+    assert (row["state"], row["drift"]) == ("drifted", ["agent.prompt.knowledge_base"])
+    async with one.db.as_service() as conn:
+        [shown] = await overview.drifts(conn)
+    assert shown.fields == ["agent.prompt.knowledge_base"]
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -98,6 +117,11 @@ async def test_a_change_in_the_dashboard_is_told_once_shown_and_forgotten_when_i
             },
             "conversation.client_events.user_transcript",
         ),
+        (
+            {"platform_settings": {"workspace_overrides": {"webhooks": {"post_call_webhook_id": "hook_1"}}}},
+            "workspace_overrides.webhooks.post_call_webhook_id",
+        ),
+        ({"conversation_config": {"agent": {"prompt": {"tool_ids": ["tool_1"]}}}}, "agent.prompt.tool_ids"),
     ],
 )
 async def test_an_agent_that_lost_a_protection_is_replaced_at_once(
