@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.pq import ExecStatus
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 from tests.chaos import clients, invariants
@@ -101,7 +102,9 @@ def look(db_url: str) -> Look:
     async def rows(statement: str, *values: object) -> list[dict[str, Any]]:
         async with await psycopg.AsyncConnection.connect(db_url, autocommit=True, row_factory=dict_row) as conn:
             cursor = await conn.execute(statement.encode(), values)
-            return await cursor.fetchall() if cursor.description else []
+            # Not by its description: rows without columns are rows as well.
+            selects = cursor.pgresult is not None and cursor.pgresult.status == ExecStatus.TUPLES_OK
+            return await cursor.fetchall() if selects else []
 
     return rows
 

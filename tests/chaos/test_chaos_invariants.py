@@ -8,6 +8,7 @@ import pytest
 from tests.chaos.invariants import TO_BE_DONE, VIOLATIONS, found
 
 Deed = Callable[..., Awaitable[dict[str, list[Any]]]]
+Look = Callable[..., Awaitable[list[dict[str, Any]]]]
 
 ONE = "'00000000-0000-4000-8000-000000000001'"
 """The conversation of these deeds, which is whole: two places, one line, ended once."""
@@ -98,6 +99,12 @@ async def test_what_is_parked_is_at_rest_only_when_nobody_will_try_it_again(afte
 )
 async def test_what_goes_on_by_itself_is_not_at_rest(after: Deed, deed: str, name: str) -> None:
     assert name in await after(TO_BE_DONE, deed)
+
+
+async def test_who_looks_sees_rows_without_columns(look: Look) -> None:
+    assert len(await look("SELECT FROM generate_series(1, 2)")) == 2
+    assert await look("SELECT FROM pg_class WHERE false") == []
+    assert await look("UPDATE jobs SET kind = kind") == []
 
 
 async def test_a_job_of_another_day_is_at_rest(after: Deed) -> None:

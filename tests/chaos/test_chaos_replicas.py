@@ -267,7 +267,7 @@ async def _kill_while_starting(
 ) -> None:
     """Kill a replica while the platform lets it wait in the middle of a start."""
     async with switchboard(engine) as faults:
-        await faults.put({"kind": "latency", "seconds": 15, "times": 1, **fault})
+        await faults.put({"kind": "latency", "seconds": 8, "times": 1, **fault})
         starting = asyncio.create_task(_start_with_key(dreamer, service.url, key))
         await faults.struck()
     await _bury(service, look)
