@@ -191,10 +191,10 @@ class Call:
         self.socket = socket
         self.platform_id = ""
 
-    async def open(self, variables: dict[str, str] | None = None) -> None:
+    async def open(self, variables: dict[str, str] | None = None, *, text_only: bool = True) -> None:
         """Send what a client sends first, and take the metadata; without variables it is a relay's."""
         first: Answer = {"type": "conversation_initiation_client_data"}
-        first["conversation_config_override"] = {"conversation": {"text_only": True}}
+        first["conversation_config_override"] = {"conversation": {"text_only": text_only}}
         if variables is not None:
             first["dynamic_variables"] = variables
         await self.socket.send(json.dumps(first))
