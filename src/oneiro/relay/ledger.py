@@ -35,6 +35,7 @@ class Ledger:
     def __init__(self, write: Write) -> None:
         self._write = write
         self._entries: list[tuple[Entry, asyncio.Future[None]]] = []
+        self._refused: set[asyncio.Future[None]] = set()
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -51,11 +52,15 @@ class Ledger:
 
     async def keep(self, entry: Entry, *, within: float) -> None:
         """Have an entry written and wait for it; raises `Unwritten`."""
+        done = self.note(entry)
         try:
             async with asyncio.timeout(within):
-                await asyncio.shield(self.note(entry))
-        except TimeoutError:
-            raise Unwritten from None
+                await asyncio.shield(done)
+        except BaseException as error:
+            self._refused.add(done)
+            if isinstance(error, TimeoutError):
+                raise Unwritten from None
+            raise
 
     async def settled(self, *, within: float) -> bool:
         """Wait until nothing is left to write; False when time ran out first."""
@@ -66,8 +71,11 @@ class Ledger:
             return False
         return True
 
-    async def outlast(self, writer: asyncio.Task[None], *, within: float) -> None:
-        """Let the task that runs `run` go on until nothing is left to write, or time has run out; then it ends."""
+    async def catch_up(self, *, within: float) -> None:
+        """Write in place of `run`, which has ended, what is left and was not refused."""
+        self._entries = [(entry, done) for entry, done in self._entries if done not in self._refused]
+        writer = asyncio.create_task(self.run(), name="relay writer")
+        self._news.set()
         try:
             await self.settled(within=within)
         finally:

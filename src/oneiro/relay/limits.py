@@ -18,7 +18,7 @@ class Limits:
     that does not read. silence_spoken, silence_written: before the good night, in speech and in writing (below the
     platform's own ten minutes). farewell: between the last words and the end. renewing: between two renewals of the
     slots, with a look at what others did that the tail may have missed. settling: for what is still to be written when
-    a call is over; owing: for lines that nobody else has, beyond that. keeping: for a typed message to be stored before
+    a call is over; owing: for lines that are still not written then. keeping: for a typed message to be stored before
     it is passed on.
     """
 

@@ -296,23 +296,17 @@ class Relay:
                 sides.append(client.close(ending.code, ending.words))
             await asyncio.gather(*sides, return_exceptions=True)
             settled = await ledger.settled(within=self._limits.settling)
-            if not settled and call.admission.degraded:
-                # The platform knows nothing of these lines: nobody else has them.
-                owed = asyncio.create_task(ledger.outlast(writer, within=self._limits.owing), name="relay arrears")
-                self._owed.add(owed)
-                owed.add_done_callback(self._owed.discard)
-            else:
-                # They come with the platform's account, and may not come twice.
-                await end([writer])
+            await end([writer])
             if not settled:
                 log.error("relay.lines_left", conversation_id=str(call.admission.conversation_id))
                 self._relayed.keep_findings(call.admission, ledger.left())
+                owed = asyncio.create_task(ledger.catch_up(within=self._limits.owing), name="relay arrears")
+                self._owed.add(owed)
+                owed.add_done_callback(self._owed.discard)
             await self._note_end(call.admission, ending)
-        except BaseException:
-            writer.cancel()
-            raise
         finally:
             # Whatever went wrong: a call that stays here keeps its slot for good, and nobody can stop it.
+            writer.cancel()
             del self._calls[call.admission.key]
             self._settle()
             self._count()

@@ -275,7 +275,7 @@ async def _write_lines(
     """Write new lines with their events and return these; findings of `told` lines were told before."""
     conversation_id, session = admission.key
     tiers = {line.event_id: line.tier for line in lines}
-    stored = await store.insert_lines(conn, conversation_id, session, lines)
+    stored = await store.insert_lines(conn, conversation_id, session, lines, late=True)
     if not stored:
         return []
     worst = max([known, *(tiers[line.event_id] for line in stored)], key=lambda tier: tier.rank)

@@ -113,8 +113,13 @@ class StoredLine:
     chars: int
 
 
-async def insert_lines(conn: Connection, conversation_id: UUID, session: int, lines: list[Line]) -> list[StoredLine]:
-    """Insert the lines whose event ids are new, in one statement; returns these, in order."""
+async def insert_lines(
+    conn: Connection, conversation_id: UUID, session: int, lines: list[Line], *, late: bool = False
+) -> list[StoredLine]:
+    """Insert the lines whose event ids are new, in one statement; returns these, in order.
+
+    late: they may come after the platform's account of the session; what that held is not inserted again.
+    """
     async with conn.cursor(row_factory=class_row(StoredLine)) as cursor:
         await cursor.execute(
             """
@@ -123,6 +128,17 @@ async def insert_lines(conn: Connection, conversation_id: UUID, session: int, li
             FROM unnest(%(event_ids)s::text[], %(senders)s::text[], %(contents)s::text[], %(times)s::timestamptz[],
                         %(metadata)s::jsonb[]) WITH ORDINALITY
                  AS l (event_id, sender, content, occurred_at, metadata, place)
+            WHERE NOT (
+                %(late)s
+                AND EXISTS (
+                    SELECT FROM conversation_sessions AS s
+                    WHERE s.conversation_id = %(id)s AND s.session = %(session)s AND s.reconciled_at IS NOT NULL
+                      AND NOT coalesce(s.session_metadata -> 'platform' ? 'missing', false))
+                -- The platform knows all that was said aloud; of what was typed, what had reached it.
+                AND (l.sender = 'interpreter' OR l.metadata ->> 'medium' = 'audio' OR EXISTS (
+                    SELECT FROM messages AS m
+                    WHERE m.conversation_id = %(id)s AND m.session = %(session)s AND m.sender = l.sender
+                      AND m.content = l.content)))
             ORDER BY l.place
             ON CONFLICT (conversation_id, event_id) DO NOTHING
             RETURNING id::text AS id, event_id, sender, char_length(content) AS chars
@@ -135,6 +151,7 @@ async def insert_lines(conn: Connection, conversation_id: UUID, session: int, li
                 "contents": [line.text for line in lines],
                 "times": [line.at for line in lines],
                 "metadata": [Jsonb(line.metadata) for line in lines],
+                "late": late,
             },
         )
         return await cursor.fetchall()
