@@ -102,6 +102,7 @@ class House:
         plan = Plan(self._size, self._now, days=DAYS, messages=messages)
         done = await service.load(self._url, plan, advance, trusting=True)
         wrote, counted = last - began, time.perf_counter() - last
+        await self._make_agents()
         size = self._look("SELECT pg_database_size(current_database())")
         # As in a database that has come to rest; else what is measured is what the load left to be done.
         self._do("VACUUM ANALYZE")
@@ -109,6 +110,22 @@ class House:
         print(f"\n{self._size:,} conversations, {done.dreamers:,} dreamers, {DAYS} days, {size / 1e9:.2f} GB")
         print(f"  written                {self._size / wrote:10,.0f} conversations/s")
         print(f"  {done.hours:,} hours counted    {done.hours / counted:10,.0f} hours/s")
+
+    async def _make_agents(self) -> None:
+        """One for each conversation, as where every session has an agent of its own; one in fifty fails."""
+        with psycopg.connect(self._url, autocommit=True) as conn:
+            conn.execute("SET session_replication_role = replica")  # The hours are marked below, once each.
+            conn.execute(
+                "INSERT INTO agent_metrics (interpreter_id, metric_type, recorded_at, metric_value, metadata)"
+                " SELECT interpreter_id, 'agent_creation', ended_at, 300 + 900 * random(),"
+                " CASE WHEN random() < 0.98 THEN '{\"success\": true}'::jsonb"
+                " ELSE '{\"success\": false, \"error\": \"platform_busy\"}' END"
+                " FROM conversation_analytics WHERE ended_at IS NOT NULL"
+            )
+            conn.execute("INSERT INTO rollups_dirty (hour) SELECT DISTINCT hour FROM rollups_hourly")
+        began = time.perf_counter()
+        hours = await Rollups(self.database).refresh()
+        print(f"\n{hours:,} hours counted again, with agents: {hours / (time.perf_counter() - began):,.0f} hours/s")
 
     async def reports(self, rounds: int) -> dict[str, Times]:
         """From rollups, and with every hour marked, so that all is read from the conversations."""

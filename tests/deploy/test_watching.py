@@ -190,6 +190,18 @@ def test_every_alert_is_tried_and_every_page_also_in_a_quiet_hour() -> None:
     assert {rule["alert"] for rule in ALERTS if rule["labels"]["severity"] == "page"} <= quiet
 
 
+def test_every_job_of_the_rules_is_scraped_by_the_example_and_by_the_page() -> None:
+    scraped = yaml.safe_load((PROMETHEUS / "prometheus.yaml").read_text())
+    jobs = {job["job_name"] for job in scraped["scrape_configs"]}
+    asked_for = {
+        name for rule in ALERTS for names in re.findall(r'job=~?"([^"]+)"', rule["expr"]) for name in names.split("|")
+    }
+
+    assert jobs == asked_for == {"oneiro", "oneiro-worker"}
+    assert set(re.findall(r"job_name: (\S+)", OBSERVE)) == jobs
+    assert [Path(path).name for path in scraped["rule_files"]] == ["rules.yaml", "alerts.yaml"]
+
+
 def test_promtool_where_it_is_there_accepts_the_rules_their_tests_and_the_dashboards_expressions(
     tmp_path: Path,
 ) -> None:
@@ -203,6 +215,7 @@ def test_promtool_where_it_is_there_accepts_the_rules_their_tests_and_the_dashbo
     runs = (
         ["check", "rules", "rules.yaml", "alerts.yaml", str(written)],
         ["test", "rules", "alerts_test.yaml"],
+        ["check", "config", "--syntax-only", "prometheus.yaml"],
     )
     ended = [
         subprocess.run([promtool, *run], cwd=PROMETHEUS, capture_output=True, text=True, timeout=60, check=False)
