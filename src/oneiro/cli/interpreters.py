@@ -74,14 +74,15 @@ def show(interpreter: Id, url: Url = None, token: Token = None, data_dir: DataDi
         if one["previous"]:
             typer.echo(f"rollback leads to release {one['previous']}")
         if not one["agents"]:
-            typer.echo("no agent is on the platform yet: the first start makes one")
+            typer.echo("no agent is on the platform now: a start makes one")
             return True
         typer.echo()
         table = _table("agent", "release", "language", "model", "state", "drift")
         for agent in one["agents"]:
             leaves = agent["leaves_at"] and agent["leaves_at"][:16].replace("T", " ")
-            state = f"leaves {leaves} UTC" if leaves else agent["state"]
-            named = agent["agent_id"] or agent["error_code"] or "is being made"
+            failed = not agent["agent_id"] and agent["error_code"]
+            state = f"leaves {leaves} UTC" if leaves else "failed" if failed else agent["state"]
+            named = agent["agent_id"] or failed or "is being made"
             _row(table, named, agent["release"], agent["language"], agent["model"], state, ", ".join(agent["drift"]))
         _print(table)
         return True
