@@ -21,6 +21,7 @@ import signal
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -66,17 +67,19 @@ async def serve_ours(port: int, engine_url: str) -> None:
 
 
 def serve_profiled(port: int, engine_url: str, place: str) -> None:
-    """The same, with a profile of its main thread written to a file when it ends."""
+    """The same, with a profile of its main thread, from the first measurement on, written to a file when it ends."""
+    profile = cProfile.Profile(time.thread_time)  # What it computes, not how long others are in its way.
 
     async def until_told() -> None:
         serving_ours = asyncio.ensure_future(serve_ours(port, engine_url))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving_ours.cancel)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, profile.enable)
         await asyncio.wait([serving_ours])
         with suppress(asyncio.CancelledError):
             serving_ours.result()
 
-    profile = cProfile.Profile()
-    profile.runcall(run, until_told())
+    run(until_told())
+    profile.disable()
     profile.dump_stats(place)
 
 
@@ -167,6 +170,8 @@ class Bench:
         for connections in (1, self._options.together):
             for row in rows:
                 await self.warm(row)
+                if self._options.profile and row.name == "oneiro, relay":
+                    os.kill(row.pid, signal.SIGUSR1)
                 self._upstream.begin()
                 before = cpu_seconds(row.pid)
                 seconds = self._options.seconds

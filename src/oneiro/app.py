@@ -49,6 +49,7 @@ __all__ = ["Surroundings", "create_app", "is_loopback", "local_dreamer", "utc_no
 
 ROUTERS = (
     conversation_routes.lines,  # First, because it is asked most by far and each router takes its time to say no.
+    conversation_routes.starts,
     interpreter_routes.router,
     interpreter_routes.schema_router,
     publishing_routes.router,

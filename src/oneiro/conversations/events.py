@@ -26,3 +26,10 @@ async def record_all(
 ) -> None:
     """Write several events of a conversation in this order, in one statement."""
     await outbox.record_all(conn, happened, entity_type="conversation", entity_id=str(conversation_id), user_id=user_id)
+
+
+def recorded(
+    conn: Connection, conversation_id: UUID, user_id: UUID | None, happened: Sequence[Happened]
+) -> dict[str, object]:
+    """The values of several events, for a statement that writes them beside the conversation."""
+    return outbox.recorded(conn, happened, "conversation", str(conversation_id), user_id)

@@ -1,11 +1,12 @@
 """`/v1/conversations`."""
 
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response, status
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from oneiro.conversations.ingest.service import Ingest
 from oneiro.conversations.models import (
@@ -23,11 +24,13 @@ from oneiro.conversations.resume import Resumes
 from oneiro.conversations.service import Conversations
 from oneiro.conversations.start import Starts
 from oneiro.http import Caller, ListOf, Paged, accepting, part
-from oneiro.idempotency.service import IdempotencyKey, once
+from oneiro.idempotency.service import LONGEST_KEY, IdempotencyKey, once
+
+Asked = TypeVar("Asked", bound=BaseModel)
 
 
-class ReportRoute(APIRoute):
-    """Answers a report as nearly all are without FastAPI's search for its parameters, a quarter of all the work.
+class PlainRoute(APIRoute):
+    """Answers a request as nearly all are without FastAPI's search for its parameters, a quarter of all the work.
 
     Whatever is not plain (another type of body, a value that is not valid, no token) goes the usual way and is
     refused there; the API's description is made from the function as for every route.
@@ -38,30 +41,63 @@ class ReportRoute(APIRoute):
         usual = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
-            asked = await _plain(request)
-            if asked is None:
+            answered = await self.plain(request)
+            if answered is None:
                 return await usual(request)
-            token, conversation_id, new = asked
-            parts = request.app.state
-            stored = await report_messages(await parts.tokens.verify(token), parts.ingest, conversation_id, new)
-            return Response(stored.model_dump_json(), self.status_code or 200, media_type="application/json")
+            return Response(answered.model_dump_json(), self.status_code or 200, media_type="application/json")
 
         return answer
 
+    async def plain(self, request: Request) -> BaseModel | None:
+        """The answer to a plain request; None for any other."""
+        raise NotImplementedError
 
-async def _plain(request: Request) -> tuple[str, UUID, NewMessages] | None:
+
+class ReportRoute(PlainRoute):
+    """The plain way to report lines."""
+
+    async def plain(self, request: Request) -> BaseModel | None:
+        """What became of the lines."""
+        asked = await _plain(request, NewMessages)
+        if asked is None:
+            return None
+        token, new = asked
+        try:
+            conversation_id = UUID(request.path_params["conversation_id"])
+        except ValueError:
+            return None
+        parts = request.app.state
+        return await report_messages(await parts.tokens.verify(token), parts.ingest, conversation_id, new)
+
+
+class StartRoute(PlainRoute):
+    """The plain way to start a conversation."""
+
+    async def plain(self, request: Request) -> BaseModel | None:
+        """The conversation that began."""
+        asked = await _plain(request, StartRequest)
+        key = request.headers.get("idempotency-key")
+        if asked is None or not (key is None or 1 <= len(key) <= LONGEST_KEY):
+            return None
+        token, wanted = asked
+        await accepting(request)
+        parts = request.app.state
+        return await start_conversation(await parts.tokens.verify(token), parts.starts, request, wanted, key)
+
+
+async def _plain(request: Request, kind: type[Asked]) -> tuple[str, Asked] | None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme != "Bearer" or not token or request.headers.get("content-type") != "application/json":
         return None
     try:
-        new = NewMessages.model_validate_json(await request.body())
-        return token, UUID(request.path_params["conversation_id"]), new
+        return token, kind.model_validate_json(await request.body())
     except ValueError:
         return None
 
 
 router = APIRouter(prefix="/conversations", tags=["conversations"])
 lines = APIRouter(prefix="/conversations", tags=["conversations"], route_class=ReportRoute)
+starts = APIRouter(prefix="/conversations", tags=["conversations"], route_class=StartRoute)
 
 Starting = Annotated[Starts, part("starts")]
 Resuming = Annotated[Resumes, part("resumes")]
@@ -69,14 +105,14 @@ Reporting = Annotated[Ingest, part("ingest")]
 Service = Annotated[Conversations, part("conversations")]
 
 
-@router.post("", status_code=status.HTTP_201_CREATED, dependencies=[Depends(accepting)])
+@starts.post("", status_code=status.HTTP_201_CREATED, dependencies=[Depends(accepting)])
 async def start_conversation(
-    caller: Caller, starts: Starting, asked: Request, request: StartRequest, idempotency_key: IdempotencyKey = None
+    caller: Caller, service: Starting, asked: Request, request: StartRequest, idempotency_key: IdempotencyKey = None
 ) -> Started:
     """Start a conversation: open `signed_url` and send `dynamic_variables` in the first frame."""
-    body = request.model_dump(mode="json")
+    body = request.model_dump(mode="json") if idempotency_key else {}
     known = once(caller.dreamer(), "conversations", idempotency_key, body)
-    return await starts.start(caller, request, known, at=str(asked.base_url))
+    return await service.start(caller, request, known, at=str(asked.base_url))
 
 
 @router.get("")

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from oneiro.auth import Identity
 from oneiro.conversations import store
 from oneiro.conversations.address import Address, Wish, scoped_key
-from oneiro.conversations.events import Happened, record, record_all
+from oneiro.conversations.events import Happened, record, record_all, recorded
 from oneiro.conversations.models import Started, StartRequest
 from oneiro.conversations.plans.models import Plan
 from oneiro.conversations.plans.service import Plans
 from oneiro.conversations.relayed.degrading import planned
-from oneiro.conversations.slots.service import DIRECT, RESERVED, reserve
+from oneiro.conversations.slots.service import DIRECT, RESERVED, check, reservation, reserve
 from oneiro.conversations.slots.store import lease, release
 from oneiro.conversations.transitions import store as transitions
 from oneiro.conversations.wiring import Known, Wiring, opened
@@ -80,21 +80,21 @@ class Starts:
         now = self._clock()
         values = self._values(plan, now)
         started, disclosed = self._answer(plan, address, values)
-        async with conn.pipeline():
-            await store.insert_opened(conn, _row(plan, now), opened(address, values), ms=_ms(plan))
-            happened = [_requested(plan), disclosed]
-            await record_all(conn, plan.conversation_id, plan.dreamer.user_id, happened)
-            await once.keep(conn, started)
-            await self._reserve(conn, plan, now)
+        if once.key is not None:
+            await once.keep(conn, started.model_dump(mode="json"))
+        told = recorded(conn, plan.conversation_id, plan.dreamer.user_id, [_requested(plan), disclosed])
+        slot = reservation(plan.request.options.priority, self._settings.max_concurrent_calls, now)
+        begun, ms = opened(address, values), _ms(plan)
+        check(slot, *await store.insert_opened(conn, _row(plan, now), begun, ms=ms, told=told, slot=slot))
         return started
 
     async def _request(self, conn: Connection, plan: Plan) -> None:
         """Write that somebody wants to begin, before it is known where."""
         now = self._clock()
-        async with conn.pipeline():
-            await store.insert(conn, _row(plan, now))
-            await record(conn, plan.conversation_id, plan.dreamer.user_id, *_requested(plan))
-            await self._reserve(conn, plan, now)
+        await store.insert(conn, _row(plan, now))
+        await record(conn, plan.conversation_id, plan.dreamer.user_id, *_requested(plan))
+        slots = self._settings.max_concurrent_calls
+        await reserve(conn, plan.conversation_id, plan.request.options.priority, slots, now)
 
     async def _started(self, plan: Plan, once: Once, at: str) -> Started:
         try:
@@ -132,16 +132,12 @@ class Starts:
             }
             happened.insert(0, ("conversation.started", data))
         await record_all(conn, plan.conversation_id, plan.dreamer.user_id, happened)
-        await once.keep(conn, started)
+        await once.keep(conn, started.model_dump(mode="json"))
         return started
 
     def _wish(self, plan: Plan, at: str) -> Wish:
         key = scoped_key(self._settings, plan.dreamer.user_id, plan.request.dream_id)
         return Wish(plan.transport, plan.release, plan.language, plan.model, key, at)
-
-    async def _reserve(self, conn: Connection, plan: Plan, now: datetime) -> None:
-        slots = self._settings.max_concurrent_calls
-        await reserve(conn, plan.conversation_id, plan.request.options.priority, slots, now)
 
     def _values(self, plan: Plan, now: datetime) -> dict[str, str]:
         values = conversation_values(

@@ -1,17 +1,21 @@
 """The rows of `conversations` and what was said in them, read; made, locked, rated and deleted."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg.rows import class_row, scalar_row
+from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
 from oneiro.conversations.models import Conversation, Message, Sender, Status, Tier, Transport
+from oneiro.conversations.slots import store as slots
 from oneiro.conversations.state import State, state
 from oneiro.conversations.transitions.store import Opened
 from oneiro.database.pool import Connection
+from oneiro.events import store as events
 from oneiro.http import Cursor
 
 
@@ -85,9 +89,8 @@ async def insert(conn: Connection, new: NewConversation) -> None:
     )
 
 
-async def insert_opened(conn: Connection, new: NewConversation, opened: Opened, *, ms: int) -> None:
-    """Insert a conversation that can be opened already, with its first session; `ms` is what the start took us."""
-    await conn.execute(
+_INSERT_OPENED: Final = (
+    SQL(
         """
         WITH begun AS (
             INSERT INTO conversations (id, user_id, interpreter_id, dream_id, transport, text_only, language, model,
@@ -97,23 +100,51 @@ async def insert_opened(conn: Connection, new: NewConversation, opened: Opened, 
                     %(model)s, %(priority)s, %(release_id)s, %(arm_id)s, %(created_at)s, %(created_at)s, %(expires_at)s,
                     %(metadata)s, %(agent_id)s, %(prompt_sha256)s, %(variable_names)s, %(upstream_calls)s,
                     %(agent_known)s, %(ms)s)
-        )
-        INSERT INTO conversation_sessions (conversation_id, session, agent_id, signed_url_expires_at, ticket_sha256,
-                                           session_start_time, last_activity_at)
-        VALUES (%(id)s, 1, %(agent_id)s, %(expires_at)s, %(ticket_sha256)s, %(created_at)s, %(created_at)s)
-        """,
-        {
-            **_values(new),
-            "agent_id": opened.agent_id,
-            "prompt_sha256": opened.prompt_sha256,
-            "variable_names": opened.variable_names,
-            "upstream_calls": opened.upstream_calls,
-            "agent_known": opened.agent_known,
-            "expires_at": opened.expires_at,
-            "ticket_sha256": opened.ticket_sha256,
-            "ms": ms,
-        },
+            RETURNING id
+        ), opened AS (
+            INSERT INTO conversation_sessions (conversation_id, session, agent_id, signed_url_expires_at, ticket_sha256,
+                                               session_start_time, last_activity_at)
+            VALUES (%(id)s, 1, %(agent_id)s, %(expires_at)s, %(ticket_sha256)s, %(created_at)s, %(created_at)s)
+        ), told AS ({events})
+        {reserve}
+        """
     )
+    .format(events=events.INSERT, reserve=slots.RESERVE.format(among=SQL("begun,"), conversation=SQL("begun.id")))
+    .as_bytes()
+)
+
+
+async def insert_opened(
+    conn: Connection,
+    new: NewConversation,
+    opened: Opened,
+    *,
+    ms: int,
+    told: Mapping[str, object],
+    slot: slots.Reservation,
+) -> tuple[int, datetime | None]:
+    """Insert a conversation that can be opened already, with its first session and events, and reserve its slot.
+
+    One statement, since the way there and back is most of what one costs. `ms` is what the start took us, `told` the
+    values of its events. Returns what `slots.RESERVE` finds.
+    """
+    values = {
+        **_values(new),
+        **told,
+        **slot.values(),
+        "agent_id": opened.agent_id,
+        "prompt_sha256": opened.prompt_sha256,
+        "variable_names": opened.variable_names,
+        "upstream_calls": opened.upstream_calls,
+        "agent_known": opened.agent_known,
+        "expires_at": opened.expires_at,
+        "ticket_sha256": opened.ticket_sha256,
+        "ms": ms,
+    }
+    result = await conn.execute(_INSERT_OPENED, values)
+    row = await result.fetchone()
+    assert row is not None
+    return row[0], row[1]
 
 
 def _values(new: NewConversation) -> dict[str, object]:

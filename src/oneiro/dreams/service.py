@@ -26,7 +26,7 @@ class Dreams:
             if earlier is not None:
                 return Dream.model_validate(earlier)
             dream = await store.insert(conn, caller.dreamer(), new)
-            await request.keep(conn, dream)
+            await request.keep(conn, dream.model_dump(mode="json"))
         return dream
 
     async def read(self, caller: Identity, dream_id: UUID) -> Dream:

@@ -44,9 +44,22 @@ async def record_all(
     conversation_id: UUID | None = None,
 ) -> None:
     """Write several events of one entity, types with data, in this order and in one statement."""
+    about = (entity_type, entity_id, user_id, conversation_id)
+    await store.insert(conn, recorded(conn, happened, *about))
+
+
+def recorded(
+    conn: Connection,
+    happened: Sequence[tuple[EventType, Mapping[str, object]]],
+    entity_type: str,
+    entity_id: str,
+    user_id: UUID | None = None,
+    conversation_id: UUID | None = None,
+) -> dict[str, object]:
+    """The values of such events for a statement that holds `store.INSERT` beside other changes."""
     if conversation_id is None and entity_type == "conversation":
         conversation_id = UUID(entity_id)
-    await store.insert(conn, happened, entity_type, entity_id, user_id, conversation_id)
     bell.mark(conn, bell.WRITTEN)
     for event_type, _ in happened:
         tracing.happened(event_type)
+    return store.values(happened, entity_type, entity_id, user_id, conversation_id)

@@ -7,6 +7,7 @@ statement that moves a cursor names the owner of the lease.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from psycopg.rows import class_row, scalar_row
@@ -31,31 +32,38 @@ EVENT = SQL(
 )
 
 
-async def insert(
-    conn: Connection,
+INSERT: Final = SQL(
+    """
+    INSERT INTO system_events (event_type, entity_type, entity_id, event_data, user_id, conversation_id)
+    SELECT h.event_type, %(entity_type)s, %(entity_id)s, h.event_data, %(event_user_id)s, %(event_conversation_id)s
+    FROM unnest(%(event_types)s::text[], %(event_data)s::jsonb[]) WITH ORDINALITY AS h (event_type, event_data, place)
+    ORDER BY h.place
+    """
+)
+"""Inserts what happened to one entity, in this order; positions are stamped after the commit."""
+
+
+def values(
     happened: Sequence[tuple[str, Mapping[str, object]]],
     entity_type: str,
     entity_id: str,
     user_id: UUID | None,
     conversation_id: UUID | None,
-) -> None:
-    """Insert what happened to one entity, types with data, in this order; positions are stamped after the commit."""
-    await conn.execute(
-        """
-        INSERT INTO system_events (event_type, entity_type, entity_id, event_data, user_id, conversation_id)
-        SELECT h.event_type, %s, %s, h.event_data, %s, %s
-        FROM unnest(%s::text[], %s::jsonb[]) WITH ORDINALITY AS h (event_type, event_data, place)
-        ORDER BY h.place
-        """,
-        (
-            entity_type,
-            entity_id,
-            user_id,
-            conversation_id,
-            [event_type for event_type, _ in happened],
-            [Jsonb(dict(data)) for _, data in happened],
-        ),
-    )
+) -> dict[str, object]:
+    """The values of `INSERT` for such events, types with data."""
+    return {
+        "event_types": [event_type for event_type, _ in happened],
+        "event_data": [Jsonb(dict(data)) for _, data in happened],
+        "entity_type": entity_type,
+        "entity_id": entity_id,
+        "event_user_id": user_id,
+        "event_conversation_id": conversation_id,
+    }
+
+
+async def insert(conn: Connection, values: Mapping[str, object]) -> None:
+    """Insert the events of such values."""
+    await conn.execute(INSERT, values)
 
 
 async def forget_flushes(conn: Connection) -> None:

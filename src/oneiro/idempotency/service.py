@@ -3,18 +3,18 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import Header
-from pydantic import BaseModel
 
 from oneiro.database.pool import Connection
 from oneiro.errors import Conflict, ValidationError
 from oneiro.idempotency import store
 
+LONGEST_KEY: Final = 200
 IdempotencyKey = Annotated[
-    str | None, Header(min_length=1, max_length=200, description="Same key and body: same answer, for 24 h.")
+    str | None, Header(min_length=1, max_length=LONGEST_KEY, description="Same key and body: same answer, for 24 h.")
 ]
 
 
@@ -46,10 +46,10 @@ class Once:
         response: dict[str, Any] = known["response"]
         return response
 
-    async def keep(self, conn: Connection, response: BaseModel) -> None:
+    async def keep(self, conn: Connection, response: dict[str, Any]) -> None:
         """Keep the answer for later requests with this key."""
         if self.key is not None:
-            await store.update(conn, self.user_id, self.key, self.route, response.model_dump(mode="json"))
+            await store.update(conn, self.user_id, self.key, self.route, response)
 
     async def release(self, conn: Connection) -> None:
         """Give the key back after a failure."""

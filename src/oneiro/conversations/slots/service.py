@@ -25,10 +25,19 @@ async def reserve(conn: Connection, conversation_id: UUID, priority: Priority, s
     Racing starts, in whatever processes, cannot both take the last slot: when slots are scarce they pass one at a time
     from here to the end of the transaction. Raises `TooMany` (`no_slot`) when this priority's share is taken.
     """
-    share = admitted(priority, slots)
-    taken, first_free = await store.reserve(conn, conversation_id, DIRECT, share, now, now + RESERVED)
-    if taken >= share:
-        wait = (first_free - now).total_seconds() if first_free else _SOONEST
+    wanted = reservation(priority, slots, now)
+    check(wanted, *await store.reserve(conn, conversation_id, wanted))
+
+
+def reservation(priority: Priority, slots: int, now: datetime) -> store.Reservation:
+    """What is asked for by a start or a client that is about to connect."""
+    return store.Reservation(DIRECT, admitted(priority, slots), now, now + RESERVED)
+
+
+def check(wanted: store.Reservation, taken: int, first_free: datetime | None) -> None:
+    """Raise `TooMany` when others hold so many slots that none was leased."""
+    if taken >= wanted.admitted:
+        wait = (first_free - wanted.now).total_seconds() if first_free else _SOONEST
         raise TooMany(
             "All interpreters are in conversation just now. Please come back in a moment.",
             code="no_slot",

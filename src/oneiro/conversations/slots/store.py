@@ -1,7 +1,11 @@
 """The rows of `conversation_slots`."""
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
+
+from psycopg.sql import SQL
 
 from oneiro.database.pool import Connection
 
@@ -9,17 +13,44 @@ from oneiro.database.pool import Connection
 TURNSTILE = 0x6F6E6569726F00
 
 
-async def reserve(
-    conn: Connection, conversation_id: UUID, owner: str, admitted: int, now: datetime, until: datetime
-) -> tuple[int, datetime | None]:
-    """Take or renew a slot if others hold less than `admitted`: how many they do, and when the first of these lapses.
-
-    Until the transaction ends starts may wait for it, so it is to be its last statement.
+RESERVE: Final = SQL(
     """
-    result = await conn.execute(
-        "SELECT taken, first_free FROM oneiro.reserve_slot(%s, %s, %s, %s, %s, %s)",
-        (TURNSTILE, conversation_id, owner, admitted, now, until),
-    )
+    SELECT r.taken, r.first_free
+    FROM {among} oneiro.reserve_slot(
+        %(turnstile)s, {conversation}, %(slot_owner)s, %(admitted)s, %(now)s, %(until)s
+    ) AS r
+    """
+)
+"""Takes or renews a slot if others hold less than `admitted`: how many they do, and when the first of these lapses.
+
+Until the transaction ends starts may wait for it, so it is to be its last statement.
+"""
+_RESERVE: Final = RESERVE.format(among=SQL(""), conversation=SQL("%(conversation_id)s")).as_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A slot to reserve for an owner, if there are less than `admitted` others."""
+
+    owner: str
+    admitted: int
+    now: datetime
+    until: datetime
+
+    def values(self) -> dict[str, object]:
+        """The values of `RESERVE`, but for the conversation."""
+        return {
+            "turnstile": TURNSTILE,
+            "slot_owner": self.owner,
+            "admitted": self.admitted,
+            "now": self.now,
+            "until": self.until,
+        }
+
+
+async def reserve(conn: Connection, conversation_id: UUID, wanted: Reservation) -> tuple[int, datetime | None]:
+    """Reserve a slot as `RESERVE` says."""
+    result = await conn.execute(_RESERVE, {"conversation_id": conversation_id, **wanted.values()})
     row = await result.fetchone()
     assert row is not None
     return row[0], row[1]
