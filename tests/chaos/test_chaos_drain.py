@@ -29,13 +29,13 @@ async def _status(look: Look, conversation_id: str) -> tuple[str, str | None]:
 
 async def _refuses_news(service: Process, dreamer: Dreamer) -> None:
     """The process is alive and takes nothing new."""
-    async with httpx.AsyncClient(base_url=service.url, trust_env=False, headers=dreamer.headers) as http:
+    async with httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=DRAIN, headers=dreamer.headers) as http:
 
         async def not_ready() -> bool:
             answer = await http.get("/readyz")
             return answer.status_code == 503 and answer.json()["stopping"] is True
 
-        await until("readyz says that it stops", not_ready, within=DRAIN / 2)
+        await until("readyz says that it stops", not_ready, within=DRAIN)
         assert (await http.get("/healthz")).status_code == 200
         refused = await http.post("/v1/conversations", json={"interpreter_id": "carl", "text_only": True})
     assert (refused.status_code, refused.json()["code"]) == (503, "stopping")

@@ -225,6 +225,13 @@ async def _is_well(
     await _all_delivered(look, receiver)
 
 
+@pytest.mark.parametrize(
+    "lapse",
+    [
+        pytest.param(True, id="leases of the dead one lapse at once"),
+        pytest.param(False, id="by themselves", marks=[pytest.mark.soak, pytest.mark.timeout(600)]),
+    ],
+)
 async def test_everybody_goes_on_at_the_other(
     oneiro: House,
     traffic: Traffic,
@@ -233,26 +240,11 @@ async def test_everybody_goes_on_at_the_other(
     settle: Settle,
     look: Look,
     receiver: Receiver,
+    lapse: bool,  # noqa: FBT001 - a parameter of the test.
 ) -> None:
     await oneiro.engine()
-    await _meet(oneiro, traffic, sign_in, look, receiver, lapse=True)
-    await _is_well(later, look, receiver, settle, traffic, within=90)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(600)
-async def test_leases_of_a_dead_replica_lapse_by_themselves(
-    oneiro: House,
-    traffic: Traffic,
-    sign_in: SignIn,
-    later: Later,
-    settle: Settle,
-    look: Look,
-    receiver: Receiver,
-) -> None:
-    await oneiro.engine()
-    await _meet(oneiro, traffic, sign_in, look, receiver, lapse=False)
-    await _is_well(later, look, receiver, settle, traffic, within=120)
+    await _meet(oneiro, traffic, sign_in, look, receiver, lapse=lapse)
+    await _is_well(later, look, receiver, settle, traffic, within=90 if lapse else 120)
 
 
 async def _start_with_key(dreamer: Dreamer, url: str, key: str) -> httpx.Response:
