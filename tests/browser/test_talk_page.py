@@ -16,6 +16,9 @@ DREAM = (
     "Suddenly my grandmother waved from the far shore."
 )
 
+# Within this the fake microphone has hummed twice: a slow machine may miss the first time.
+HEARD_MS = 60_000
+
 NO_MICROPHONE = """
 navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("no", "NotAllowedError"));
 """
@@ -79,17 +82,14 @@ async def test_a_spoken_conversation_is_interrupted_heard_and_answered(enter: En
         await visit.agree()
     whole = (await (await start.value).json())["opening"]
     await expect(page.locator(".state")).to_contain_text("Carl is speaking")
-    opening = page.locator(".line.interpreter").first
-    await expect(page.locator(".state")).to_contain_text("Carl is listening")
-    assert len(await opening.locator("p").inner_text()) < len(whole), (
-        "the greeting is cut where the dreamer began to speak"
-    )
-    await expect(page.locator(".line.user")).to_have_text(re.compile("red door in the sea"))
-    await expect(page.locator(".line.interpreter")).to_have_count(2)
+    await expect(page.locator(".line.user")).to_have_text(re.compile("red door in the sea"), timeout=HEARD_MS)
+    await expect(page.locator(".line.user ~ .line.interpreter:not(.pondering)")).to_have_count(1)
     await expect(page.locator(".state")).to_contain_text("Carl is speaking")
     # First of all: a reply does not last for ever, and pictures take their time.
     await page.get_by_role("button", name="Be quiet for now").click()
     await expect(page.get_by_role("button", name="Be quiet for now")).to_have_count(0)
+    # The greeting was cut where the dreamer began to speak; on a slow machine before its first word.
+    await expect(page.locator(".line.interpreter", has_text=whole)).to_have_count(0)
     await visit.look("talk-aloud")
     mute = page.get_by_role("button", name="Mute")
     await mute.click()

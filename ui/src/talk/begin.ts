@@ -41,7 +41,7 @@ export async function begin({ interpreter, voice, text, dreamId }: Wish): Promis
   try {
     if (!dream && text.trim()) dream = await keepDream(text.trim());
     const heard = voice ? await microphone() : "granted";
-    if (heard !== "granted") notice = WITHOUT_MICROPHONE[heard];
+    notice = UNHEARD[heard];
     const spoken = voice && heard === "granted";
     const start = await ask("post", "/v1/conversations", {
       body: { interpreter_id: interpreter.id, dream_id: dream, text_only: !spoken },
@@ -57,7 +57,10 @@ export async function begin({ interpreter, voice, text, dreamId }: Wish): Promis
   }
 }
 
-const WITHOUT_MICROPHONE = {
+/** Why it is written although she wanted to speak. */
+export const UNHEARD = {
+  granted: "",
+  silent: "No sound begins in this browser, so we write. That is just as good.",
   refused: "Your browser keeps the microphone closed, so we write. That is just as good.",
   absent: "There is no microphone here, so we write. That is just as good.",
 };

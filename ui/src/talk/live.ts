@@ -110,9 +110,9 @@ export class Live {
   }
 
   /** Come back to a conversation that this page does not hold any more. */
-  async rejoin(voice: boolean): Promise<void> {
+  async rejoin(voice: boolean, notice = ""): Promise<void> {
     this.aloud = voice;
-    this.change({ phase: "rejoining", voice });
+    this.change({ phase: "rejoining", voice, notice });
     await this.recall();
     await this.resume(0);
   }
@@ -254,7 +254,7 @@ export class Live {
       }),
       said: mine((text, turn) => this.whole(key(turn), text)),
       piece: mine((text, kind, turn) => this.piece(key(turn), text, kind)),
-      corrected: mine((text, turn) => this.put(key(turn), text, false)),
+      corrected: mine((text, turn) => (text.trim() ? this.put(key(turn), text, false) : this.unsay(key(turn)))),
       interrupted: mine(() => this.unhush()),
       mode: mine((mode) => this.turnTo(mode)),
       safety: mine((card, words) => card && this.show(card, words)),
@@ -334,7 +334,7 @@ export class Live {
       const before = this.scene.get().degraded;
       this.take(start);
       await this.connect(start);
-      if (!before && !this.scene.get().degraded) this.change({ notice: this.calls > 1 ? BACK : "" });
+      if (!before && !this.scene.get().degraded) this.change({ notice: this.calls > 1 ? BACK : this.scene.get().notice });
     } catch (error) {
       if (this.scene.get().phase !== "rejoining") return;
       if (error instanceof Problem && afterwards(error)) await this.over();
@@ -354,6 +354,11 @@ export class Live {
     const line: Line = { key, sender, text, open, earlier: false };
     const place = lines.findIndex((known) => known.key === key);
     this.change({ lines: place < 0 ? [...lines, line] : lines.with(place, line) });
+  }
+
+  /** A reply that was interrupted before its first word. */
+  private unsay(key: string): void {
+    this.change({ lines: this.scene.get().lines.filter((line) => line.key !== key) });
   }
 
   /** Report the last reply as it stands now. */

@@ -37,12 +37,15 @@ export function Home({ wanted, dreamId }: { wanted: string | null; dreamId: stri
   const dreamer = known.value;
   // Nothing begins before it is known what she agreed to.
   const ready = chosen && dreamer;
+  // All at once, so that nothing moves away under a finger.
+  const here = cards.value && (latest.value ?? latest.failed);
   const unreached = cards.failed ?? known.failed;
 
   useEffect(() => {
     if (chosen) dress(palette(chosen));
   }, [chosen]);
-  useEffect(() => void setTimeout(sdk, 600), []);
+  // Ahead of its time; where that fails, it is asked for once more when it is needed.
+  useEffect(() => void setTimeout(() => void sdk().catch(() => null), 600), []);
 
   const choose = (card: InterpreterCard) => {
     lastWith.set(card.id);
@@ -98,7 +101,7 @@ export function Home({ wanted, dreamId }: { wanted: string | null; dreamId: stri
       </div>
 
       <div class="telling">
-        {open && (
+        {here && open && (
           <p class="about">
             Your conversation with {cards.value?.find(({ id }) => id === open.interpreter_id)?.name} is resting.{" "}
             <a href={`/talk/${open.conversation_id}`}>Go on where you stopped</a>
@@ -121,7 +124,8 @@ export function Home({ wanted, dreamId }: { wanted: string | null; dreamId: stri
         )}
         {cards.value?.length === 0 && <p class="notice">Nobody is here to listen just now. Please come back later.</p>}
 
-        {cards.value && cards.value.length > 0 && (
+        {!here && !unreached && <div class="guides-to-come" />}
+        {here && cards.value && cards.value.length > 0 && (
           <fieldset class="guides">
             <legend>Who would you like to talk with?</legend>
             <div class="guides-row">

@@ -11,6 +11,7 @@ import { follow } from "../api/stream";
 import { kindly } from "../parts/words";
 import { go } from "../router";
 import { useLoaded, useStore } from "../store";
+import { UNHEARD } from "../talk/begin";
 import { PARTING } from "../talk/endings";
 import { draft, spoken } from "../talk/keeping";
 import { type Line, Live, live, OVER, type Phase, type Scene } from "../talk/live";
@@ -47,11 +48,11 @@ function Threshold({ id, enter }: { id: string; enter: (talk: Live) => void }) {
 
   async function back(voice: boolean) {
     if (!value) return;
-    const heard = voice && (await microphone()) === "granted";
+    const heard = voice ? await microphone() : "granted";
     const talk = new Live(id, value.interpreter_id, (ended) => go(`/after/${ended}`, true));
     live.set(talk);
     enter(talk);
-    await talk.rejoin(heard).catch((error: unknown) => meet(kindly(error)));
+    await talk.rejoin(voice && heard === "granted", UNHEARD[heard]).catch((error: unknown) => meet(kindly(error)));
   }
 
   return (
@@ -340,7 +341,8 @@ function Composer({ talk, name, ready }: { talk: Live; name: string; ready: bool
     const area = field.current;
     if (!area) return;
     area.style.height = "auto";
-    area.style.height = `${Math.min(area.scrollHeight, 180)}px`;
+    const borders = area.offsetHeight - area.clientHeight;
+    area.style.height = `${Math.min(area.scrollHeight + borders, 180)}px`;
   }, [text]);
 
   function send(event: Event) {

@@ -104,13 +104,25 @@ async function letGo(session: Session): Promise<void> {
   await close.call(input);
 }
 
-/** Whether the dreamer lets us hear her; asked once more each time, since it may have changed. */
-export async function microphone(): Promise<"granted" | "refused" | "absent"> {
+const SOUND_MS = 5000;
+
+/** Whether sound begins at all: where there is no device for it, some browsers wait for one without end. */
+async function sounds(): Promise<boolean> {
+  const context = new AudioContext();
+  await Promise.race([context.resume(), new Promise((done) => setTimeout(done, SOUND_MS))]);
+  const begun = context.state === "running";
+  void context.close();
+  return begun;
+}
+
+/** Whether the dreamer lets us hear her, and can hear; asked once more each time, since it may have changed. */
+export async function microphone(): Promise<"granted" | "refused" | "absent" | "silent"> {
   if (!navigator.mediaDevices?.getUserMedia) return "absent";
   try {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    const begun = await sounds();
     for (const track of stream.getTracks()) track.stop();
-    return "granted";
+    return begun ? "granted" : "silent";
   } catch (error) {
     return error instanceof DOMException && error.name === "NotAllowedError" ? "refused" : "absent";
   }
