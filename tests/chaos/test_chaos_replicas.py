@@ -259,7 +259,7 @@ async def _kill_while_starting(
 ) -> None:
     """Kill a replica while the platform lets it wait in the middle of a start."""
     async with switchboard(engine) as faults:
-        await faults.put({"kind": "latency", "seconds": 8, "times": 1, **fault})
+        await faults.put({"kind": "latency", "seconds": 15, "times": 1, **fault})
         starting = asyncio.create_task(_start_with_key(dreamer, service.url, key))
         await faults.struck()
     await _bury(service, look)
@@ -287,15 +287,19 @@ async def test_a_start_that_a_kill_cut_off_is_cleared_away(
     again = await _start_with_key(dreamer, second.url, "one start")
     assert again.status_code == 201, again.text
     assert (await _start_with_key(dreamer, second.url, "one start")).json() == again.json()
-    await _end_and_settle(dreamer, again, settle, look)
+    await _end_and_settle(engine, dreamer, again, settle, look)
     ended = await look("SELECT end_reason FROM conversations ORDER BY created_at")
     assert [row["end_reason"] for row in ended] == ["user_ended", "never_connected", "user_ended"]
 
 
-async def _end_and_settle(dreamer: Dreamer, started: httpx.Response, settle: Settle, look: Look) -> None:
+async def _end_and_settle(
+    engine: Process, dreamer: Dreamer, started: httpx.Response, settle: Settle, look: Look
+) -> None:
     await dreamer.post(f"/conversations/{started.json()['conversation_id']}/end")
     await _let_leases_lapse(look)
     await settle()
+    # It lets the start of the dead one wait still, and would complain of being stopped meanwhile.
+    engine.kill()
 
 
 @pytest.mark.soak  # It waits as long as a start has patience, for twenty seconds.
@@ -317,6 +321,6 @@ async def test_an_interpreter_whose_maker_was_killed_is_made_by_another_when_the
     await look("UPDATE platform_agents SET lease_until = now()")
     started = await _start_with_key(dreamer, second.url, "the third start")
     assert started.status_code == 201, started.text
-    await _end_and_settle(dreamer, started, settle, look)
+    await _end_and_settle(engine, dreamer, started, settle, look)
     ended = await look("SELECT end_reason FROM conversations ORDER BY created_at")
     assert [row["end_reason"] for row in ended][-1] == "user_ended"
