@@ -33,14 +33,14 @@ threading.Thread(target=leashed, daemon=True).start()
 runpy.run_module("oneiro", run_name="__main__", alter_sys=True)
 """
 
-# An owner of PostgreSQL that only does that.
+# An owner of PostgreSQL that only does that, and does not give up.
 OWNER = """
 import asyncio, sys
 from pathlib import Path
 from oneiro.database.embedded import embedded
 
 async def main(data_dir):
-    async with embedded(Path(data_dir)) as server:
+    async with embedded(Path(data_dir), restarts=1000) as server:
         print(f"PostgreSQL is at {server.socket_dir}", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
 
