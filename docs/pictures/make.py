@@ -30,6 +30,9 @@ NIGHTS = (
 )
 TONIGHT = "I found a door in the sea. Behind it my grandmother was pouring tea, and the water waited outside."
 
+# The machine may be busy with other things.
+expect.set_options(timeout=60_000)
+
 
 async def take() -> None:
     """Take them all."""
