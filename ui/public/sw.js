@@ -1,7 +1,7 @@
 // Only one thing: a page for when nothing can be reached. Everything else goes to the network as ever.
 const OFFLINE = "/offline.html";
 // Another name with each change of that page, or the one kept before would be shown.
-const KEPT = "oneiro-2";
+const KEPT = "oneiro-3";
 
 async function forget() {
   for (const name of await caches.keys()) if (name.startsWith("oneiro") && name !== KEPT) await caches.delete(name);

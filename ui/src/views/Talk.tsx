@@ -127,7 +127,7 @@ function Room({ talk }: { talk: Live }) {
     if (card) dress(palette(card));
   }, [card, name]);
   // Whose turn it is can be heard, or comes with the words; told at each turn it would only stand in their way.
-  const told = !open || scene.muted || scene.hushed;
+  const told = !open || scene.hushed;
   useEffect(() => void (told && announce(state)), [state]);
   useEffect(() => announce(scene.notice), [scene.notice]);
   useEffect(() => {
@@ -145,6 +145,11 @@ function Room({ talk }: { talk: Live }) {
 
   // Whoever goes elsewhere on the page is not listened to any more.
   useEffect(() => () => void talk.pause(), [talk]);
+
+  function mute() {
+    talk.mute();
+    announce(`Your microphone is ${talk.scene.get().muted ? "closed" : "open"}`);
+  }
 
   async function end() {
     await talk.end().catch(() => null);
@@ -185,7 +190,7 @@ function Room({ talk }: { talk: Live }) {
             <Composer talk={talk} name={name} ready={open} />
             <div class="controls">
               {scene.voice && (
-                <button type="button" class="soft" disabled={!open} data-on={scene.muted} onClick={() => talk.mute()}>
+                <button type="button" class="soft" disabled={!open} data-on={scene.muted} onClick={mute}>
                   <Icon name={scene.muted ? "micOff" : "mic"} />
                   {scene.muted ? "Unmute" : "Mute"}
                 </button>
