@@ -119,7 +119,7 @@ class House:
                 "INSERT INTO agent_metrics (interpreter_id, metric_type, recorded_at, metric_value, metadata)"
                 " SELECT interpreter_id, 'agent_creation', ended_at, 300 + 900 * random(),"
                 " CASE WHEN random() < 0.98 THEN '{\"success\": true}'::jsonb"
-                " ELSE '{\"success\": false, \"error\": \"platform_busy\"}' END"
+                ' ELSE \'{"success": false, "error": "platform_busy"}\' END'
                 " FROM conversation_analytics WHERE ended_at IS NOT NULL"
             )
             conn.execute("INSERT INTO rollups_dirty (hour) SELECT DISTINCT hour FROM rollups_hourly")

@@ -84,9 +84,7 @@ def test_a_worker_tells_its_own_figures_and_those_of_the_whole(worker: Started, 
 
     # It looks at its loop again and again; sooner or later a scrape finds that it did.
     lag, until = None, time.monotonic() + WITHIN
-    while (
-        not lag and time.monotonic() < until
-    ):
+    while not lag and time.monotonic() < until:
         answer = scraped(url)
         lag = told(answer.text, "oneiro_event_loop_lag_seconds_count")
 
