@@ -15,7 +15,7 @@ def test_a_summary_names_who_how_long_images_feelings_and_the_end() -> None:
         ("user", "thank you, goodbye"),
     ]
     summary = summarise(said, name="Carl", seconds=312)
-    assert summary.startswith("The dreamer and Carl talked for about 5 minutes, in 3 turns.")
+    assert summary.startswith("A conversation with Carl, about 5 minutes, in 3 turns.")
     assert "owl" in summary
     assert "fear" in summary
     assert "It ended with a farewell" in summary
@@ -27,7 +27,7 @@ def test_nobody_is_named_in_a_summary() -> None:
 
 
 def test_a_talk_in_which_nothing_was_told_has_a_summary_too() -> None:
-    assert summarise([], name="Carl", seconds=3) == "The dreamer met Carl for less than a minute. Nothing was told."
+    assert summarise([], name="Carl", seconds=3) == "A conversation with Carl, less than a minute. Nothing was told."
 
 
 @given(st.lists(st.tuples(st.sampled_from(["user", "interpreter"]), st.text(max_size=200)), max_size=6), st.integers())

@@ -19,10 +19,10 @@ def summarise(messages: Sequence[tuple[str, str]], *, name: str, seconds: int) -
     """
     told = [text[:_MAX_CHARS] for sender, text in messages if sender in _DREAMER and text.strip()]
     if not told:
-        return f"The dreamer met {name} for {_spoken_time(seconds)}. Nothing was told."
+        return f"A conversation with {name}, {_spoken_time(seconds)}. Nothing was told."
     readable = [text for text in told if moves.recognise(text) not in _UNREADABLE]
     parts = (
-        f"The dreamer and {name} talked for {_spoken_time(seconds)}, {_turns(len(told))}.",
+        f"A conversation with {name}, {_spoken_time(seconds)}, {_turns(len(told))}.",
         _images(readable),
         _feelings(readable),
         _themes(readable),
