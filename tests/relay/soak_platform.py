@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from array import array
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,8 @@ import httpx
 from oneiro.engine.app import EngineSettings, create_engine, served
 from oneiro.safety.cards import guardrail
 
-SPEED = 25.0
-"""Times as quick as a person: a spoken reply lasts about half a second, in which somebody may break in."""
+SPEED = 8.0
+"""Times as quick as a person: a spoken reply lasts more than a second, in which somebody may break in."""
 WEBHOOK_SECRET = "a secret of the platform's webhooks"
 KEY = {"xi-api-key": "k"}
 STARTING, ENDING = 90.0, 30.0
@@ -50,14 +51,14 @@ def recognised(sound: bytes) -> str:
 
 @dataclass(frozen=True)
 class Account:
-    """What one life of the platform knew of a conversation when it ended: role, words, and words before a cut."""
+    """What one life of the platform knew of a conversation when it ended: who spoke, and the words."""
 
     platform_id: str
-    lines: list[tuple[str, str, str | None]]
+    lines: list[tuple[str, str]]
 
 
 class Platform:
-    """The process, as one who breaks it; `accounts` are those of its lives that are over."""
+    """The process, as one who breaks it."""
 
     def __init__(self, place: Path) -> None:
         self._place = place
@@ -70,7 +71,6 @@ class Platform:
         self._process: subprocess.Popen[bytes] | None = None
         self.webhook_url = ""
         self.lives = 0
-        self.accounts: list[Account] = []
 
     async def begin(self) -> None:
         """Start the process and wait until it listens."""
@@ -87,15 +87,19 @@ class Platform:
             await asyncio.sleep(0.05)
 
     async def end(self) -> None:
-        """Terminate the process and take what it knew."""
+        """Terminate the process, which leaves behind what it knew."""
         assert self._process is not None
         self._process.terminate()
         status = await asyncio.to_thread(self._process.wait, ENDING)
         log = (self._place / f"platform-{self.lives}.log").read_text()
         assert status == 0, f"the platform ended with {status}: {log[-2000:]}"
-        for line in (self._place / f"accounts-{self.lives}").read_text().splitlines():
-            known = json.loads(line)
-            self.accounts.append(Account(known["id"], [tuple(each) for each in known["lines"]]))
+
+    def accounts(self) -> Iterator[Account]:
+        """What its lives that are over knew; it is read now, as this process shall be weighed without it."""
+        for life in range(1, self.lives + 1):
+            for line in (self._place / f"accounts-{life}").read_text().splitlines():
+                known = json.loads(line)
+                yield Account(known["id"], [(role, words) for role, words in known["lines"]])
 
     async def behave(self, *faults: dict[str, Any]) -> None:
         """Have these faults and no others."""
@@ -128,7 +132,7 @@ async def _serve(port: int, webhook_url: str, accounts: Path) -> None:
         await stop.wait()
     with accounts.open("w") as out:
         for record in app.state.engine.conversations.all():
-            lines = [(line.role, line.message, line.original) for line in record.lines]
+            lines = [(line.role, line.message) for line in record.lines]
             out.write(json.dumps({"id": record.conversation_id, "lines": lines}) + "\n")
 
 

@@ -41,7 +41,7 @@ OUTAGE, CROWD = 5.0, 8.0
 AT_MOST = 60.0
 """Seconds that an outage waits for what it is there for."""
 LONGEST_LULL = 60.0
-PROGRESS = 30
+PROGRESS = 100
 """Events between two cuts of the database's connections: on a slow machine it is cut less often."""
 SAID = "A door in the water, you say. What waits on its other side?"
 

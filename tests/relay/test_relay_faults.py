@@ -168,7 +168,7 @@ async def _has_what_the_platform_said(house: House, base: Base) -> Compared:
     )
     ours = {row["id"]: row for row in sessions}
     compared = Compared()
-    for account in house.platform.accounts:
+    for account in house.platform.accounts():
         if (session := ours.get(account.platform_id)) is None:
             compared.unknown += 1
             continue
@@ -187,12 +187,12 @@ async def _has_what_the_platform_said(house: House, base: Base) -> Compared:
 
 
 def _missing(account: Account, kept: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
-    said = Counter((_SENDERS[role], plain(words)) for role, words, _ in account.lines if plain(words))
+    said = Counter((_SENDERS[role], plain(words)) for role, words in account.lines if plain(words))
     return said - kept
 
 
 def _last_reply(account: Account) -> Counter[tuple[str, str]]:
-    replies = [words for role, words, _ in account.lines if role == "agent"]
+    replies = [words for role, words in account.lines if role == "agent"]
     return Counter([("interpreter", plain(words)) for words in replies[-1:]])
 
 
