@@ -5,7 +5,9 @@ own buffers fill. Nothing is queued here.
 """
 
 import asyncio
+import ssl
 from contextlib import suppress
+from functools import cache
 from typing import Final, Protocol
 
 import websockets
@@ -138,11 +140,18 @@ async def dial(url: str, *, within: float, writing: float) -> UpstreamLeg:
             close_timeout=CLOSING,
             max_size=MOST_DOWN,
             proxy=proxy(url),
+            ssl=_trusting() if url.startswith("wss:") else None,
             create_connection=SplicedClient,
         )
     except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.InvalidURI, EOFError) as error:
         raise PlatformUnavailable(f"The voice platform's socket cannot be opened ({type(error).__name__}).") from None
     return UpstreamLeg(socket, writing=writing)
+
+
+@cache
+def _trusting() -> ssl.SSLContext:
+    """One for all calls: it holds every authority that is trusted, which is 0.7 MB, and 16 ms to read them."""
+    return ssl.create_default_context()
 
 
 def _fitting(reason: str) -> str:
