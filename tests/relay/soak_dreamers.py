@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 DREAMS = ["A lighthouse called me.", "The stairs had no end.", "My teeth were made of glass.", "A dog spoke to me."]
 BROKEN = (ConnectionClosed, InvalidHandshake, OSError, TimeoutError)
-LONGEST_PAUSE = 4.0
+LONGEST_PAUSE = 6.0
 """Seconds between two lines of hers, at most: fifty of her leave a machine with two cores its breath."""
 VANISHES = 0.1
 """How often she is gone after a line of hers."""
@@ -243,13 +243,13 @@ class Sleeper:
             "SELECT content, original_content FROM messages WHERE conversation_id = %s AND sender = 'interpreter'",
             conversation,
         )
-        lost = []
-        for words in self._heard.values():
-            found = next((row for row in rows if plain(words) in {plain(row[name]) for name in row}), None)
-            if found is None:
-                lost.append(words)
-            else:
-                rows.remove(found)
+        lost = [plain(words) for words in self._heard.values()]
+        # First as they stand: the same reply may have been heard once whole and once cut.
+        for name in ("content", "original_content"):
+            for row in list(rows):
+                if plain(row[name]) in lost:
+                    lost.remove(plain(row[name]))
+                    rows.remove(row)
         return lost
 
 
