@@ -1,9 +1,10 @@
 """The relay under live calls: CPU per relayed frame, latency it adds to a direct socket, memory per call.
 
-`.venv/bin/python bench/relay.py [--calls 100,200,400] [--tls] [--plain] [--seconds 8] [--quick] [--gate MICROSECONDS]`
+`.venv/bin/python bench/relay.py [--calls 100,200,400] [--tls] [--together] [--plain] [--seconds 8] [--gate MICROS]`
 
-The relay is the whole API in a process of its own, on a core of its own where there are two; this process holds the
-clients and the platform's sockets (`bench/callers.py`) and shares the other cores with PostgreSQL. A call sends a
+The relay is a process like `oneiro serve --relay`, on a core of its own where there are two. This process holds the
+clients and the platform's sockets (`bench/callers.py`) and shares the other cores with PostgreSQL and an API with its
+worker; `--together` puts these two into the relay's process, as plain `oneiro serve` does. A call sends a
 microphone frame of 1,391 bytes every 32 ms, gets four frames of 10.7 KB a second of speech during half of its time, and
 a transcript line every 2.5 s, which is written. CPU is the kernel's count over all threads of the relay
 (/proc/<pid>/task/*/schedstat) by frames relayed; `wait` is the time in which it could have run and others had its core.
@@ -30,6 +31,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import certifi
@@ -44,7 +46,7 @@ from servers import free_port
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.asyncio.client import ClientConnection
 
-from oneiro.app import Surroundings, create_app
+from oneiro.app import CALLS, ROUTERS, Surroundings, create_app
 from oneiro.auth import issue_token
 from oneiro.cli import listen
 from oneiro.cli.listen import bind, listening
@@ -60,7 +62,10 @@ from oneiro.settings import Settings
 
 SECRET = "a secret of at least thirty-two bytes"
 SETTLING = 3.0
-CORES = sorted(os.sched_getaffinity(0))
+CORES = [
+    int(core) for core in os.environ.setdefault("BENCH_CORES", " ".join(map(str, os.sched_getaffinity(0)))).split()
+]
+"""Those of the bench, which its processes share out among them."""
 
 
 class Elsewhere:
@@ -77,9 +82,10 @@ class PlainClient(ClientConnection):
     side = None
 
 
-async def relay(database_url: str, engine_url: str, upstream: str, way: str, core: str) -> None:
-    """The process under test."""
-    os.sched_setaffinity(0, {int(core)})
+async def serve(part: str, database_url: str, engine_url: str, upstream: str, way: str) -> None:
+    """A process of ours: the relay under test, the API with its worker, or the two together."""
+    if part != "api":
+        os.sched_setaffinity(0, {CORES[0]})
     if way == "plain":
         listen.SplicedServer = WebSocketsSansIOProtocol  # type: ignore[misc,assignment]
         legs.SplicedClient = PlainClient  # type: ignore[misc,assignment]
@@ -91,7 +97,8 @@ async def relay(database_url: str, engine_url: str, upstream: str, way: str, cor
         transport="relay",
         max_concurrent_calls=10_000,
     )
-    app = create_app(settings, Surroundings(simulated=True))
+    routers = CALLS if part == "relay" else ROUTERS
+    app = create_app(settings, Surroundings(simulated=True), worker=part != "relay", routers=routers)
     app.state.relay._platform = Elsewhere(upstream)  # noqa: SLF001 - the bench plays the platform's sockets.
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -134,7 +141,7 @@ def certificate(folder: Path) -> ssl.SSLContext:
     return context
 
 
-async def addresses(api: str, calls: int) -> list[str]:
+async def addresses(api: str, relay: str, calls: int) -> list[str]:
     """Conversations, each of another dreamer, ready to be called."""
     turns = asyncio.Semaphore(8)
     async with httpx.AsyncClient(base_url=f"{api}/v1", trust_env=False, timeout=60) as client:
@@ -145,8 +152,8 @@ async def addresses(api: str, calls: int) -> list[str]:
             async with turns:
                 await client.patch("/me", json={"consents": {"voice": True}}, headers=headers)
                 answer = await client.post("/conversations", json={"interpreter_id": "carl"}, headers=headers)
-            url: str = answer.raise_for_status().json()["signed_url"]
-            return url
+            url = urlsplit(answer.raise_for_status().json()["signed_url"])
+            return url._replace(netloc=urlsplit(relay).netloc).geturl()
 
         return await asyncio.gather(*(one() for _ in range(calls)))
 
@@ -259,8 +266,31 @@ async def proxy(folder: Path, upstream: str) -> AsyncIterator[tuple[Way, str] | 
 
 
 @asynccontextmanager
-async def relaying(folder: Path, upstream: str, way: str) -> AsyncIterator[tuple[int, str]]:
-    """The process under test, with an empty database: its id, and the address of its API."""
+async def process(part: str, *addresses: str) -> AsyncIterator[tuple[int, str]]:
+    """A process of `serve`: its id and its address."""
+    started = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, "--serve", part, *addresses, stdout=asyncio.subprocess.PIPE
+    )
+    assert started.stdout is not None
+    try:
+        yield started.pid, (await started.stdout.readline()).decode().strip()
+    finally:
+        started.terminate()
+        await started.wait()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is measured: the relay's process and address, and where conversations start."""
+
+    pid: int
+    relay: str
+    api: str
+
+
+@asynccontextmanager
+async def staged(folder: Path, upstream: str, way: str, *, together: bool) -> AsyncIterator[Stage]:
+    """The processes of a bench, on an empty database."""
     async with embedded(folder / "postgres") as server, running(EngineSettings()) as engine_url:
         with psycopg.connect(server.admin_url, autocommit=True) as conn:
             conn.execute(sql.SQL("CREATE DATABASE bench"))
@@ -271,28 +301,27 @@ async def relaying(folder: Path, upstream: str, way: str) -> AsyncIterator[tuple
         async with database.as_service() as conn:
             await load_seeds(conn)
         await database.close()
-        command = [sys.executable, __file__, "--relay", database_url, engine_url, upstream, way, str(CORES[0])]
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        assert process.stdout is not None
-        try:
-            yield process.pid, (await process.stdout.readline()).decode().strip()
-        finally:
-            process.terminate()
-            await process.wait()
+        settings = database_url, engine_url, upstream, way
+        if together:
+            async with process("both", *settings) as (pid, api):
+                yield Stage(pid, api, api)
+        else:
+            async with process("api", *settings) as (_, api), process("relay", *settings) as (pid, relay):
+                yield Stage(pid, relay, api)
 
 
-async def rows(arguments: argparse.Namespace, traffic: Traffic, pid: int, api: str, folder: Path) -> float:
+async def rows(arguments: argparse.Namespace, traffic: Traffic, stage: Stage, folder: Path) -> float:
     """Print a row for each way and number of calls; gives the relay's microseconds a frame at the last."""
     print(HEADS)
     async with proxy(folder, traffic.url) as proxied:
-        await (await traffic.open(await addresses(api, 16))).close()
+        await (await traffic.open(await addresses(stage.api, stage.relay, 16))).close()
         # Starting conversations also takes memory, which is not the calls'.
-        urls = [await addresses(api, calls) for calls in arguments.calls]
-        before = Usage.of(pid)
+        urls = [await addresses(stage.api, stage.relay, calls) for calls in arguments.calls]
+        before = Usage.of(stage.pid)
         await asyncio.sleep(SETTLING)
-        rest = Usage.of(pid).since(before)
-        print(f"{rest.share(rest.ran):.1f} % of a core without calls: the rest of the API, and its worker")
-        ours, cost, added, beside = Way("relay", pid), 0.0, 0.0, 0.0
+        rest = Usage.of(stage.pid).since(before)
+        print(f"{rest.share(rest.ran):.1f} % of a core without calls")
+        ours, cost, added, beside = Way("relay", stage.pid), 0.0, 0.0, 0.0
         for ready in urls:
             _, least = await measure(Way("direct"), [traffic.url] * len(ready), traffic, arguments.seconds)
             if proxied:
@@ -316,14 +345,14 @@ async def main(arguments: argparse.Namespace) -> int:
     try:
         async with (
             Traffic(lines=not arguments.no_lines, tls=context) as traffic,
-            relaying(folder, traffic.url, way) as (pid, api),
+            staged(folder, traffic.url, way, together=arguments.together) as stage,
         ):
             print(
                 f"Python {platform.python_version()}, websockets {websockets.__version__}, {ssl.OPENSSL_VERSION},"
                 f" {len(CORES)} cores, {'TLS' if context else 'no TLS'} to the platform, {way}"
             )
-            print(f"load {os.getloadavg()[0]:.1f}; relay on core {CORES[0]}, callers and PostgreSQL on the rest")
-            cost = await rows(arguments, traffic, pid, api, folder)
+            print(f"load {os.getloadavg()[0]:.1f}; relay on core {CORES[0]}, all else on the others")
+            cost = await rows(arguments, traffic, stage, folder)
             print(f"load after: {os.getloadavg()[0]:.1f}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -334,14 +363,15 @@ async def main(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--relay"]:
-        uvloop.run(relay(*sys.argv[2:7]))
+    if sys.argv[1:2] == ["--serve"]:
+        uvloop.run(serve(*sys.argv[2:7]))
         sys.exit(0)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=lambda text: [int(part) for part in text.split(",")], default=[100, 200, 400])
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--tls", action="store_true", help="TLS to the platform, as in production")
     parser.add_argument("--plain", action="store_true", help="through the libraries alone, without the splice")
+    parser.add_argument("--together", action="store_true", help="the API and its worker in the relay's process")
     parser.add_argument("--no-lines", action="store_true", help="no transcript, so that nothing is written")
     parser.add_argument("--gate", type=float, help="most microseconds of CPU a frame at the last number of calls")
     parser.add_argument("--quick", action="store_true", help="25 calls for 4 s, for a machine that others use")
