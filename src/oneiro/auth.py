@@ -12,7 +12,7 @@ import httpx
 import jwt
 
 from oneiro.errors import OneiroError, SecurityError, Unauthenticated
-from oneiro.loopback import DIRECT
+from oneiro.loopback import UNPROXIED
 
 ASYMMETRIC = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "EdDSA")
 # A key set is asked again for an unknown key at most this often, in seconds, so that forged tokens cannot make us
@@ -99,7 +99,7 @@ class KeySet:
     def __init__(self, url: str, client: httpx.AsyncClient | None = None, *, guard: Guard = _at_once) -> None:
         self._url = url
         self._guard = guard
-        self._client = client or httpx.AsyncClient(timeout=5.0, mounts=DIRECT)
+        self._client = client or httpx.AsyncClient(timeout=5.0, mounts=UNPROXIED)
         self._keys: dict[str, jwt.PyJWK] = {}
         self._asked = float("-inf")
         self._asking = asyncio.Lock()

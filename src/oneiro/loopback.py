@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
-DIRECT: Final[Mapping[str, None]] = {"all://127.0.0.1": None, "all://[::1]": None, "all://localhost": None}
-"""For `httpx.AsyncClient(mounts=DIRECT)`."""
+UNPROXIED: Final[Mapping[str, None]] = {"all://127.0.0.1": None, "all://[::1]": None, "all://localhost": None}
+"""For `httpx.AsyncClient(mounts=UNPROXIED)`."""
 
 
 def proxy(url: str) -> Literal[True] | None:

@@ -15,7 +15,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from oneiro.errors import SetupError
-from oneiro.loopback import DIRECT, proxy
+from oneiro.loopback import UNPROXIED, proxy
 from oneiro.text import clean
 
 Kind = Literal["started", "opening", "user", "part", "interpreter", "safety", "degraded", "error", "ended"]
@@ -79,7 +79,7 @@ def _detail(answer: httpx.Response) -> str:
 @asynccontextmanager
 async def signed_in(url: str, token: str | None) -> AsyncIterator[Api]:
     """An API client; without a token the server of this machine is asked for one."""
-    async with httpx.AsyncClient(base_url=url.rstrip("/"), timeout=60.0, mounts=DIRECT) as client:
+    async with httpx.AsyncClient(base_url=url.rstrip("/"), timeout=60.0, mounts=UNPROXIED) as client:
         api = Api(client)
         if token is None:
             try:

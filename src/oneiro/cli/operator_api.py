@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from oneiro.errors import SetupError
-from oneiro.loopback import DIRECT
+from oneiro.loopback import UNPROXIED
 
 TOKEN_VARIABLE = "ONEIRO_TOKEN"  # noqa: S105  # the name of a variable
 
@@ -76,7 +76,7 @@ async def operator_api(url: str | None, token: str | None, data_dir: Path | None
 async def _client(url: str, token: str) -> AsyncIterator[OperatorApi]:
     # Provisioning designs voices, which takes the platform a while.
     headers = {"Authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(base_url=url.rstrip("/"), timeout=180.0, headers=headers, mounts=DIRECT) as client:
+    async with httpx.AsyncClient(base_url=url.rstrip("/"), timeout=180.0, headers=headers, mounts=UNPROXIED) as client:
         yield OperatorApi(client)
 
 

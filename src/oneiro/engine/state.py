@@ -16,7 +16,7 @@ from oneiro.engine.settings import EngineSettings
 from oneiro.engine.signed import Signatures
 from oneiro.engine.speech import Speech
 from oneiro.engine.voices import Voices
-from oneiro.loopback import DIRECT
+from oneiro.loopback import UNPROXIED
 
 
 class Engine:
@@ -44,7 +44,7 @@ class Engine:
     def http(self) -> httpx.AsyncClient:
         """The client for the model's endpoint and the webhook, opened at first use."""
         if self._http is None:
-            self._http = httpx.AsyncClient(timeout=httpx.Timeout(20.0, connect=5.0), mounts=DIRECT)
+            self._http = httpx.AsyncClient(timeout=httpx.Timeout(20.0, connect=5.0), mounts=UNPROXIED)
         return self._http
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:

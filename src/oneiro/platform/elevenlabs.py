@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from oneiro.breaker import CircuitBreaker
 from oneiro.errors import SetupError
-from oneiro.loopback import DIRECT
+from oneiro.loopback import UNPROXIED
 from oneiro.platform.calls import Answer, Call, Calls, Observe, unreadable
 from oneiro.platform.errors import PlatformLacks
 from oneiro.platform.held import agents, entry, read, voices
@@ -74,7 +74,7 @@ class ElevenLabsPlatform:
         self._clock = clock
         self._calls = Calls(secret=api_key, clock=clock, observe=observe)
         self._conversation_seconds, self._provisioning_seconds = conversation_seconds, provisioning_seconds
-        self._http = httpx.AsyncClient(timeout=PROVISIONING_SECONDS, follow_redirects=False, mounts=DIRECT)
+        self._http = httpx.AsyncClient(timeout=PROVISIONING_SECONDS, follow_redirects=False, mounts=UNPROXIED)
         client = AsyncBaseElevenLabs(base_url=base_url, api_key=api_key, httpx_client=self._http)
         # The SDK imports each part on first use, which takes up to a second: now, not in somebody's conversation.
         self._agents: AsyncAgentsClient = client.conversational_ai.agents

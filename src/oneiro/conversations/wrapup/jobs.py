@@ -13,7 +13,7 @@ from oneiro.events.consumers import Consumer
 from oneiro.events.models import Event
 from oneiro.jobs import queue
 from oneiro.jobs.models import JobFunction
-from oneiro.loopback import DIRECT
+from oneiro.loopback import UNPROXIED
 from oneiro.settings import Settings
 
 SUMMARISE: Final = "conversations.summarise"
@@ -55,7 +55,7 @@ async def ask_for_summary(conn: Connection, event: Event) -> None:
 
 async def summarise(services: HasModel, payload: Mapping[str, Any]) -> None:
     """Ask the model for the summary of one conversation."""
-    async with httpx.AsyncClient(mounts=DIRECT) as client:
+    async with httpx.AsyncClient(mounts=UNPROXIED) as client:
         wanted = UUID(payload["conversation_id"])
         breaker = services.surroundings.llm or CircuitBreaker("llm")
         await summarise_by_llm(services.database, client, services.settings, wanted, breaker=breaker)
