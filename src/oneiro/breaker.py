@@ -18,6 +18,8 @@ from oneiro.errors import CircuitBreakerOpenError, PlatformBusy, PlatformUnavail
 State = Literal["closed", "open", "half-open"]
 Result = TypeVar("Result")
 
+FAULTS, REST, SUCCESSES = 5, 30.0, 3
+"""Faults in a row that open a breaker, the seconds that it rests then, and successes that close it (the guide)."""
 PROBE_PAUSE = 1.0
 """Seconds after which a call that was turned away by a running probe may come again."""
 
@@ -52,9 +54,9 @@ class CircuitBreaker:
         self,
         name: str,
         *,
-        failure_threshold: int = 5,
-        retry_timeout: float = 30.0,
-        success_threshold: int = 3,
+        failure_threshold: int = FAULTS,
+        retry_timeout: float = REST,
+        success_threshold: int = SUCCESSES,
         call_timeout: float = 60.0,
         is_fault: Callable[[Exception], bool] = is_unavailable,
         report: Callable[[str, State], None] | None = None,

@@ -10,12 +10,14 @@ import pytest
 from starlette.responses import Response
 
 from oneiro.auth import Identity
+from oneiro.breaker import FAULTS, SUCCESSES
 from oneiro.database.pool import Database
+from oneiro.errors import NotFound
 from oneiro.events import outbox
 from oneiro.events.bell import Bell
 from oneiro.events.consumers import Worker
 from oneiro.events.sequencer import Sequencer
-from oneiro.webhooks.delivery.breaker import FAULTS, PROBES, REST, Breaker
+from oneiro.webhooks.delivery.breaker import REST, Breaker
 from oneiro.webhooks.delivery.guard import connections
 from oneiro.webhooks.delivery.service import FAN_OUT, Bounds, Deliverer
 from oneiro.webhooks.endpoints.models import EndpointChange, NewEndpoint
@@ -35,7 +37,7 @@ def test_five_faults_in_a_row_open_it_and_three_answers_close_it() -> None:
     breaker = breaker.after(fault=True, now=NOW)
     assert (breaker.state, breaker.rests_until) == ("open", NOW + REST)
     later = NOW + REST
-    seen = [(breaker := breaker.after(fault=False, now=later)).state for _ in range(PROBES)]
+    seen = [(breaker := breaker.after(fault=False, now=later)).state for _ in range(SUCCESSES)]
     assert seen == ["half-open", "half-open", "closed"]
     assert breaker == Breaker()
 
@@ -186,4 +188,52 @@ async def test_who_mends_an_endpoint_need_not_wait(
         await webhooks.redeliver_since(endpoint, NOW - timedelta(days=9999))
 
     assert (await webhooks.read(endpoint)).breaker == "closed"
+    assert await told(look) == ["breaker.opened", "breaker.closed"]
     assert await deliver(make()) == (1 if way == "sent again" else 0)
+
+
+async def test_an_endpoint_that_took_nothing_for_a_day_is_switched_off_though_its_backlog_was_hardly_tried(
+    receiver: Any, webhooks: Webhooks, fire: Fire, make: Any, look: Look
+) -> None:
+    endpoint = await register(webhooks, look, receiver.url)
+    receiver.answers = [Response(status_code=500)]
+    await fire(40)
+    await deliver(make(per_endpoint=1))
+    await rested(look)
+    assert await deliver(make()) == 1
+    assert (await webhooks.read(endpoint)).is_active
+
+    await look("UPDATE webhook_deliveries SET created_at = now() - interval '25 hours'")
+    await rested(look)
+    await deliver(make())
+
+    shown = await webhooks.read(endpoint)
+    assert (shown.is_active, shown.disabled_reason, shown.breaker) == (False, "failing", "closed")
+    assert await look("SELECT DISTINCT state FROM webhook_deliveries") == [("dead",)]
+    assert await told(look) == ["breaker.opened", "breaker.closed"]
+
+
+async def test_an_endpoint_that_took_something_today_is_not_switched_off_for_old_backlog(
+    receiver: Any, webhooks: Webhooks, fire: Fire, make: Any, look: Look
+) -> None:
+    endpoint = await register(webhooks, look, receiver.url)
+    receiver.answers = [Response(), Response(status_code=500)]
+    await fire(9)
+    await deliver(make(per_endpoint=1))
+    await look("UPDATE webhook_deliveries SET created_at = now() - interval '25 hours'")
+    await rested(look)
+    await deliver(make())
+
+    assert (await webhooks.read(endpoint)).is_active
+
+
+async def test_an_unknown_delivery_wakes_nobody(
+    receiver: Any, webhooks: Webhooks, fire: Fire, make: Any, look: Look
+) -> None:
+    endpoint = await register(webhooks, look, receiver.url)
+    receiver.answers = [Response(status_code=500)]
+    await fire(FAULTS)
+    await deliver(make())
+    with pytest.raises(NotFound):
+        await webhooks.redeliver(endpoint, UUID(int=1))
+    assert (await webhooks.read(endpoint)).breaker == "open"

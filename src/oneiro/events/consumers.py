@@ -235,6 +235,8 @@ class Worker:
 
     async def _one_by_one(self, events: list[Event], blocked: set[UUID], error: Exception) -> None:
         if len(events) > 1:
+            # What was counted for all of them together says nothing of the first.
+            self._losses.pop(events[0].position, None)
             for event in events:
                 await self._handle([event], blocked)
             return
@@ -258,7 +260,9 @@ class Worker:
                 if event.conversation_id in blocked:
                     await parked.insert(conn, self._name, event, None, None)
             if isinstance(self._consumer, Consumer):
-                for event in await self._consumer.pick(conn, free):
+                async with asyncio.timeout(self._timing.timeout):
+                    concerned = await self._consumer.pick(conn, free)
+                for event in concerned:
                     async with asyncio.timeout(self._timing.timeout):
                         await self._traced(event, self._consumer.fn(conn, event))
 

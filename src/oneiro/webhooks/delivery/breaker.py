@@ -1,4 +1,4 @@
-"""The circuit breaker of an endpoint, with the thresholds of `oneiro.breaker`, as part of its row.
+"""The circuit breaker of an endpoint, as part of its row.
 
 It is open while the endpoint rests; then one delivery at a time tries it, over all processes; each fault makes it rest
 again, and after three answers it is closed. What waits keeps its attempts meanwhile.
@@ -6,15 +6,15 @@ again, and after three answers it is closed. What waits keeps its attempts meanw
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from uuid import UUID
 
-from oneiro.breaker import State
+from oneiro import breaker
+from oneiro.breaker import FAULTS, SUCCESSES, State
+from oneiro.database.pool import Connection
+from oneiro.events import outbox
+from oneiro.events.breakers import TYPES
 
-FAULTS: Final = 5
-"""Faults in a row that open it."""
-REST: Final = timedelta(seconds=30)
-PROBES: Final = 3
-"""Answers that close it."""
+REST = timedelta(seconds=breaker.REST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,12 @@ class Breaker:
             faults = self.faults + 1
             opens = self.rests_until is not None or faults >= FAULTS
             return Breaker(faults, 0, now + REST if opens else None)
-        if self.rests_until is None or self.probes + 1 >= PROBES:
+        if self.rests_until is None or self.probes + 1 >= SUCCESSES:
             return Breaker()
         return Breaker(0, self.probes + 1, self.rests_until)
+
+
+async def told(conn: Connection, endpoint_id: UUID, state: State) -> None:
+    """Record that an endpoint's breaker has another state."""
+    name = f"webhooks/{endpoint_id}"
+    await outbox.record(conn, TYPES[state], entity_type="breaker", entity_id=name, data={"name": name})

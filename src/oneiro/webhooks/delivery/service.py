@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -15,12 +15,11 @@ import structlog
 from oneiro.database.pool import Connection, Database, DatabaseUnavailable
 from oneiro.events import outbox
 from oneiro.events.bell import STAMPED, Bell
-from oneiro.events.breakers import TYPES
 from oneiro.events.consumers import Consumer
 from oneiro.events.models import Event
 from oneiro.events.pace import Pace
 from oneiro.webhooks.delivery import message, store
-from oneiro.webhooks.delivery.breaker import Breaker
+from oneiro.webhooks.delivery.breaker import Breaker, told
 from oneiro.webhooks.delivery.post import TIMEOUT_SECONDS, Answer, post
 from oneiro.webhooks.delivery.schedule import JITTER, pause
 from oneiro.webhooks.endpoints import store as endpoints
@@ -28,6 +27,8 @@ from oneiro.webhooks.endpoints.models import DeliveryState
 
 log = structlog.get_logger()
 
+SILENCE: Final = timedelta(days=1)
+"""What has waited so long for an endpoint that took nothing meanwhile is waiting in vain."""
 KEPT_DAYS: Final = 30
 """How long the log of deliveries goes back."""
 
@@ -146,7 +147,10 @@ class Deliverer:
             await store.postpone(conn, due.endpoint_id, answer.retry_after)
         if answer.gone:
             await self._disable(conn, due.endpoint_id, "gone")
-        elif state == "dead" and await store.silent_since(conn, due.endpoint_id, due.created_at):
+            return
+        # Behind an open breaker few deliveries use up their attempts, so the days count as well.
+        given_up = state == "dead" or due.created_at <= held[1] - SILENCE
+        if given_up and await store.silent_since(conn, due.endpoint_id, due.created_at):
             await self._disable(conn, due.endpoint_id, "failing")
 
     async def _count(
@@ -158,13 +162,14 @@ class Deliverer:
             return
         await store.note_breaker(conn, endpoint_id, changed)
         if changed.state != breaker.state:
-            name = f"webhooks/{endpoint_id}"
             log.warning("webhook.breaker", endpoint_id=str(endpoint_id), state=changed.state)
-            await outbox.record(conn, TYPES[changed.state], entity_type="breaker", entity_id=name, data={"name": name})
+            await told(conn, endpoint_id, changed.state)
 
     async def _disable(self, conn: Connection, endpoint_id: UUID, reason: str) -> None:
         """Send nothing more to an endpoint that takes nothing, and tell so."""
         if await endpoints.disable(conn, endpoint_id, reason, self._clock()):
+            if await endpoints.wake(conn, endpoint_id):
+                await told(conn, endpoint_id, "closed")
             log.warning("webhook.disabled", endpoint_id=str(endpoint_id), reason=reason)
             await outbox.record(
                 conn,

@@ -73,7 +73,10 @@ async def _rested(conn: Connection) -> list[UUID]:
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(
             """
-            SELECT id FROM webhook_endpoints WHERE is_active AND rests_until <= clock_timestamp()
+            SELECT id FROM webhook_endpoints AS e
+            WHERE is_active AND rests_until <= clock_timestamp() AND EXISTS (
+                SELECT FROM webhook_deliveries
+                WHERE endpoint_id = e.id AND state = 'pending' AND next_attempt_at <= clock_timestamp())
             FOR NO KEY UPDATE SKIP LOCKED
             """
         )

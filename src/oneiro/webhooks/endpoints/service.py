@@ -10,6 +10,7 @@ from oneiro.database.pool import Connection, Database
 from oneiro.errors import Conflict, NotFound
 from oneiro.http import Cursor, ListOf, Page
 from oneiro.webhooks.delivery import store as deliveries
+from oneiro.webhooks.delivery.breaker import told
 from oneiro.webhooks.delivery.message import new_secret
 from oneiro.webhooks.endpoints import store
 from oneiro.webhooks.endpoints.address import checked
@@ -67,8 +68,8 @@ class Webhooks:
         types = None if change.event_types is None else list(dict.fromkeys(change.event_types))
         async with self._db.as_service() as conn:
             await store.update(conn, endpoint_id, url, change.description, types)
-            if url is not None:
-                await store.wake(conn, endpoint_id)
+            if url is not None or change.is_active is not None:
+                await wake(conn, endpoint_id)
             if change.is_active:
                 await store.enable(conn, endpoint_id)
             elif change.is_active is False:
@@ -101,19 +102,25 @@ class Webhooks:
         """Post an event again, whatever came of it; raises `NotFound`, or `Conflict` while the endpoint is off."""
         async with self._db.as_service() as conn:
             _on(await _read(conn, endpoint_id))
-            await store.wake(conn, endpoint_id)
+            await wake(conn, endpoint_id)
             await deliveries.requeue(conn, endpoint_id, delivery_id)
             delivery = await deliveries.find(conn, endpoint_id, delivery_id)
-        if delivery is None:
-            raise NotFound("There is no such delivery.", code="delivery_not_found")
-        return delivery
+            if delivery is None:
+                raise NotFound("There is no such delivery.", code="delivery_not_found")
+            return delivery
 
     async def redeliver_since(self, endpoint_id: UUID, since: datetime) -> int:
         """Post again what was given up since a time; returns how many; raises as `redeliver`."""
         async with self._db.as_service() as conn:
             _on(await _read(conn, endpoint_id))
-            await store.wake(conn, endpoint_id)
+            await wake(conn, endpoint_id)
             return await deliveries.requeue_dead(conn, endpoint_id, since)
+
+
+async def wake(conn: Connection, endpoint_id: UUID) -> None:
+    """Let an endpoint rest no longer: something about it was changed, or somebody wants it tried."""
+    if await store.wake(conn, endpoint_id):
+        await told(conn, endpoint_id, "closed")
 
 
 async def _read(conn: Connection, endpoint_id: UUID) -> Endpoint:

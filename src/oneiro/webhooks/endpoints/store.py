@@ -109,18 +109,21 @@ async def enable(conn: Connection, endpoint_id: UUID) -> None:
         """,
         (endpoint_id,),
     )
-    await wake(conn, endpoint_id)
 
 
-async def wake(conn: Connection, endpoint_id: UUID) -> None:
-    """Let an endpoint rest no longer: something about it was changed, or somebody wants it tried."""
-    await conn.execute(
+async def wake(conn: Connection, endpoint_id: UUID) -> bool:
+    """Close an endpoint's breaker and forget its faults; false when it was closed."""
+    cursor = await conn.execute(
         """
-        UPDATE webhook_endpoints SET breaker_faults = 0, breaker_probes = 0, rests_until = NULL
-        WHERE id = %s AND rests_until IS NOT NULL
+        UPDATE webhook_endpoints AS e SET breaker_faults = 0, breaker_probes = 0, rests_until = NULL
+        FROM (SELECT id, rests_until FROM webhook_endpoints WHERE id = %s FOR NO KEY UPDATE) AS was
+        WHERE e.id = was.id AND (e.breaker_faults > 0 OR was.rests_until IS NOT NULL)
+        RETURNING was.rests_until IS NOT NULL
         """,
         (endpoint_id,),
     )
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
 
 
 async def disable(conn: Connection, endpoint_id: UUID, reason: str | None, now: datetime) -> bool:
