@@ -9,7 +9,8 @@ from psycopg.sql import SQL
 
 from oneiro.database.pool import Connection
 
-# Any number of our own; it names the turnstile that starts pass, and those that follow it name the lanes.
+# Names the turnstile that starts pass, and the numbers that follow it name the lanes. Advisory locks share one space of
+# numbers in a database, so all of them differ from `migrate.LOCK`: else no start would pass while migrations run.
 TURNSTILE = 0x6F6E6569726F00
 
 
