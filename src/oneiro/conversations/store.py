@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from oneiro.conversations.models import Conversation, Message, Sender, Status, Tier, Transport
 from oneiro.conversations.slots import store as slots
 from oneiro.conversations.state import State, state
-from oneiro.conversations.transitions.store import Opened
+from oneiro.conversations.transitions import store as transitions
 from oneiro.database.pool import Connection
 from oneiro.events import store as events
 from oneiro.http import Cursor
@@ -75,49 +75,44 @@ class Locked:
         return self.status in {"completed", "failed"}
 
 
-async def insert(conn: Connection, new: NewConversation) -> None:
-    """Insert a conversation as `initializing`."""
-    await conn.execute(
-        """
-        INSERT INTO conversations (id, user_id, interpreter_id, dream_id, transport, text_only, language, model,
-                                   priority, release_id, arm_id, created_at, last_activity_at, expires_at, metadata)
-        VALUES (%(id)s, %(user_id)s, %(interpreter_id)s, %(dream_id)s, %(transport)s, %(text_only)s, %(language)s,
-                %(model)s, %(priority)s, %(release_id)s, %(arm_id)s, %(created_at)s, %(created_at)s, %(expires_at)s,
-                %(metadata)s)
-        """,
-        _values(new),
-    )
-
-
+_INSERT: Final = SQL(
+    """
+    INSERT INTO conversations (id, user_id, interpreter_id, dream_id, transport, text_only, language, model, priority,
+                               release_id, arm_id, created_at, last_activity_at, expires_at, metadata {more})
+    VALUES (%(id)s, %(user_id)s, %(interpreter_id)s, %(dream_id)s, %(transport)s, %(text_only)s, %(language)s,
+            %(model)s, %(priority)s, %(release_id)s, %(arm_id)s, %(created_at)s, %(created_at)s, %(expires_at)s,
+            %(metadata)s {values})
+    """
+)
+_INSERT_WANTED: Final = _INSERT.format(more=SQL(""), values=SQL("")).as_bytes()
 _INSERT_OPENED: Final = (
     SQL(
         """
-        WITH begun AS (
-            INSERT INTO conversations (id, user_id, interpreter_id, dream_id, transport, text_only, language, model,
-                                       priority, release_id, arm_id, created_at, last_activity_at, expires_at, metadata,
-                                       agent_id, prompt_sha256, variable_names, upstream_calls, agent_known, start_ms)
-            VALUES (%(id)s, %(user_id)s, %(interpreter_id)s, %(dream_id)s, %(transport)s, %(text_only)s, %(language)s,
-                    %(model)s, %(priority)s, %(release_id)s, %(arm_id)s, %(created_at)s, %(created_at)s, %(expires_at)s,
-                    %(metadata)s, %(agent_id)s, %(prompt_sha256)s, %(variable_names)s, %(upstream_calls)s,
-                    %(agent_known)s, %(ms)s)
-            RETURNING id
-        ), opened AS (
-            INSERT INTO conversation_sessions (conversation_id, session, agent_id, signed_url_expires_at, ticket_sha256,
-                                               session_start_time, last_activity_at)
-            VALUES (%(id)s, 1, %(agent_id)s, %(expires_at)s, %(ticket_sha256)s, %(created_at)s, %(created_at)s)
-        ), told AS ({events})
+        WITH begun AS ({conversation} RETURNING id), opened AS ({session}), told AS ({events})
         {reserve}
         """
     )
-    .format(events=events.INSERT, reserve=slots.RESERVE.format(among=SQL("begun,"), conversation=SQL("begun.id")))
+    .format(
+        conversation=_INSERT.format(
+            more=SQL(", {}").format(transitions.STARTED), values=SQL(", {}").format(transitions.STARTED_VALUES)
+        ),
+        session=transitions.SESSION,
+        events=events.INSERT,
+        reserve=slots.RESERVE.format(among=SQL("begun,"), conversation=SQL("begun.id")),
+    )
     .as_bytes()
 )
+
+
+async def insert(conn: Connection, new: NewConversation) -> None:
+    """Insert a conversation as `initializing`."""
+    await conn.execute(_INSERT_WANTED, _values(new))
 
 
 async def insert_opened(
     conn: Connection,
     new: NewConversation,
-    opened: Opened,
+    opened: transitions.Opened,
     *,
     ms: int,
     told: Mapping[str, object],
@@ -128,19 +123,7 @@ async def insert_opened(
     One statement, since the way there and back is most of what one costs. `ms` is what the start took us, `told` the
     values of its events. Returns what `slots.RESERVE` finds.
     """
-    values = {
-        **_values(new),
-        **told,
-        **slot.values(),
-        "agent_id": opened.agent_id,
-        "prompt_sha256": opened.prompt_sha256,
-        "variable_names": opened.variable_names,
-        "upstream_calls": opened.upstream_calls,
-        "agent_known": opened.agent_known,
-        "expires_at": opened.expires_at,
-        "ticket_sha256": opened.ticket_sha256,
-        "ms": ms,
-    }
+    values = {**_values(new), **opened.values(), **told, **slot.values(), "session": 1, "ms": ms}
     result = await conn.execute(_INSERT_OPENED, values)
     row = await result.fetchone()
     assert row is not None

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from psycopg.rows import scalar_row
+from psycopg.sql import SQL
 
 from oneiro.conversations.models import EndReason, Status
 from oneiro.database.pool import Connection
@@ -22,36 +24,56 @@ class Opened:
     ticket_sha256: str | None = None
     agent_known: bool | None = None
 
+    def values(self) -> dict[str, object]:
+        """The values of `STARTED` and `SESSION`, but for those that are no part of the address."""
+        return {
+            "agent_id": self.agent_id,
+            "prompt_sha256": self.prompt_sha256,
+            "variable_names": self.variable_names,
+            "upstream_calls": self.upstream_calls,
+            "expires_at": self.expires_at,
+            "ticket_sha256": self.ticket_sha256,
+            "agent_known": self.agent_known,
+        }
+
+
+STARTED: Final = SQL("agent_id, prompt_sha256, variable_names, upstream_calls, agent_known, start_ms")
+STARTED_VALUES: Final = SQL(
+    "%(agent_id)s, %(prompt_sha256)s, %(variable_names)s, %(upstream_calls)s, %(agent_known)s, %(ms)s"
+)
+"""What a start writes of its address into the conversation's row; `ms` is what the start took us."""
+
+SESSION: Final = SQL(
+    """
+    INSERT INTO conversation_sessions (conversation_id, session, agent_id, signed_url_expires_at, ticket_sha256,
+                                       session_start_time, last_activity_at)
+    VALUES (%(id)s, %(session)s, %(agent_id)s, %(expires_at)s, %(ticket_sha256)s, %(now)s, %(now)s)
+    """
+)
+"""Inserts a session of this number."""
+
+_START: Final = (
+    SQL(
+        """
+        UPDATE conversations
+        SET ({started}) = ({values}), last_activity_at = %(now)s, expires_at = %(expires_at)s,
+            status = CASE WHEN %(waits)s THEN status ELSE 'active' END,
+            started_at = CASE WHEN %(waits)s THEN started_at ELSE %(now)s END
+        WHERE id = %(id)s
+        """
+    )
+    .format(started=STARTED, values=STARTED_VALUES)
+    .as_bytes()
+)
+
 
 async def start(conn: Connection, conversation_id: UUID, opened: Opened, now: datetime, *, ms: int) -> None:
     """Give a conversation its first session; it is active now, or with a ticket when the platform answers.
 
     `ms`: what the start took us.
     """
-    await conn.execute(
-        """
-        UPDATE conversations
-        SET status = CASE WHEN %(waits)s THEN status ELSE 'active' END,
-            started_at = CASE WHEN %(waits)s THEN started_at ELSE %(now)s END,
-            last_activity_at = %(now)s, agent_id = %(agent_id)s,
-            prompt_sha256 = %(prompt_sha256)s, variable_names = %(variable_names)s,
-            upstream_calls = %(upstream_calls)s, expires_at = %(expires_at)s,
-            agent_known = %(agent_known)s, start_ms = %(ms)s
-        WHERE id = %(id)s
-        """,
-        {
-            "id": conversation_id,
-            "now": now,
-            "waits": opened.ticket_sha256 is not None,
-            "agent_id": opened.agent_id,
-            "prompt_sha256": opened.prompt_sha256,
-            "variable_names": opened.variable_names,
-            "upstream_calls": opened.upstream_calls,
-            "expires_at": opened.expires_at,
-            "agent_known": opened.agent_known,
-            "ms": ms,
-        },
-    )
+    waits = opened.ticket_sha256 is not None
+    await conn.execute(_START, {**opened.values(), "id": conversation_id, "now": now, "waits": waits, "ms": ms})
     await _insert_session(conn, conversation_id, 1, opened, now)
 
 
@@ -162,11 +184,4 @@ async def _end_sessions(conn: Connection, conversation_id: UUID, now: datetime) 
 
 
 async def _insert_session(conn: Connection, conversation_id: UUID, session: int, opened: Opened, now: datetime) -> None:
-    await conn.execute(
-        """
-        INSERT INTO conversation_sessions (conversation_id, session, agent_id, signed_url_expires_at, ticket_sha256,
-                                           session_start_time, last_activity_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s)
-        """,
-        (conversation_id, session, opened.agent_id, opened.expires_at, opened.ticket_sha256, now, now),
-    )
+    await conn.execute(SESSION, {**opened.values(), "id": conversation_id, "session": session, "now": now})
