@@ -119,6 +119,38 @@ async def test_lines_that_come_after_the_platforms_account_are_there_once(
     assert [(row["sender"], row["content"]) for row in found] == [*lines, ("user", "It never reached the platform.")]
 
 
+async def test_lines_that_the_platforms_account_lacks_are_written_after_it(
+    staged: Staged, stage: Any, until: Rows, look: Rows
+) -> None:
+    _, _, socket = await staged(text_only=True)
+    relay, parts = socket.replica.relay, socket.replica.app.state
+    (call,) = relay._calls.values()
+    await stage.answer("What did the water say?")
+    await until("SELECT 1 FROM messages")
+    early = Line("1:user:0", "user", "Yes.", datetime.now(UTC), {"medium": "text"})
+    await relay._relayed.write(call.admission, [early])
+    await socket.socket.close(1001)
+    (session,) = await until("SELECT * FROM conversation_sessions WHERE close_code IS NOT NULL")
+    # The platform was started anew, or keeps nothing: its account ends early.
+    lines = [("interpreter", "What did the water say?"), ("user", "Yes."), ("interpreter", "It was a long night an...")]
+    account = held(session["elevenlabs_conversation_id"], lines)
+    async with parts.database.as_service() as conn:
+        assert await take_over(conn, Key(call.admission.conversation_id, 1), account, datetime.now(UTC))
+
+    now = datetime.now(UTC)
+    late = [
+        Line("1:interpreter:1", "interpreter", "It was a long night and dark.", now, {}),
+        Line("1:user:1", "user", "Yes.", now, {"medium": "text"}),
+        Line("1:interpreter:2", "interpreter", "What stays with you?", now, {}),
+        Line("1:user:2", "user", "The water.", now, {"medium": "audio"}),
+    ]
+    await relay._relayed.write(call.admission, late)
+
+    found = await look("SELECT event_id FROM messages ORDER BY occurred_at, ordinal")
+    assert [row["event_id"] for row in found][-3:] == ["1:user:1", "1:interpreter:2", "1:user:2"]
+    assert len(found) == 6
+
+
 def held(platform_id: str, lines: list[tuple[Any, str]]) -> HeldConversation:
     told = [HeldLine(sender, text, None, 0.0, None, interrupted=False, event_id=None) for sender, text in lines]
     return HeldConversation(

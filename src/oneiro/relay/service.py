@@ -100,6 +100,8 @@ class Relay:
             for call in list(self._calls.values()):
                 call.stop(DRAINED)
             await self._emptied(self._limits.settling + self._limits.writing)
+            if self._owed:
+                await asyncio.wait(self._owed, timeout=self._limits.settling)
             await end([*tasks, *self._owed])
 
     async def drain(self, seconds: float, interrupt: Callable[[list[UUID]], Awaitable[object]]) -> None:
@@ -298,9 +300,8 @@ class Relay:
             settled = await ledger.settled(within=self._limits.settling)
             await end([writer])
             if not settled:
-                log.error("relay.lines_left", conversation_id=str(call.admission.conversation_id))
                 self._relayed.keep_findings(call.admission, ledger.left())
-                owed = asyncio.create_task(ledger.catch_up(within=self._limits.owing), name="relay arrears")
+                owed = asyncio.create_task(self._catch_up(call.admission, ledger), name="relay arrears")
                 self._owed.add(owed)
                 owed.add_done_callback(self._owed.discard)
             await self._note_end(call.admission, ending)
@@ -310,6 +311,16 @@ class Relay:
             del self._calls[call.admission.key]
             self._settle()
             self._count()
+
+    async def _catch_up(self, admission: Admission, ledger: Ledger) -> None:
+        """Write what a call left unwritten, and say what is lost when that cannot be done."""
+        conversation_id = str(admission.conversation_id)
+        log.warning("relay.lines_left", conversation_id=conversation_id, entries=len(ledger.left()))
+        try:
+            await ledger.catch_up(within=self._limits.owing)
+        finally:
+            if lost := len(ledger.left()):
+                log.error("relay.lines_lost", conversation_id=conversation_id, entries=lost)
 
     async def _note_end(self, admission: Admission, ending: Ending) -> None:
         """Write how it ended; a database that is away for longer leaves it to the sweeper."""

@@ -18,7 +18,7 @@ from oneiro.platform.port import HeldConversation
 from oneiro.safety.crisis import Tier, assess
 
 SETTLED: Final = frozenset({"ended", "error", "paused"})
-"""States of a session in which nobody writes lines of it any more."""
+"""States of a session whose lines are written, but for those that the relay still owes: see `insert_lines`."""
 
 
 @dataclass(frozen=True, slots=True)

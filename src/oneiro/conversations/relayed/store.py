@@ -118,27 +118,26 @@ async def insert_lines(
 ) -> list[StoredLine]:
     """Insert the lines whose event ids are new, in one statement; returns these, in order.
 
-    late: they may come after the platform's account of the session; what that held is not inserted again.
+    late: they may come after the platform's account of the session; what was filled in from it is not inserted again,
+    also where one of the two is the beginning of the other, since a reply may have been cut.
     """
     async with conn.cursor(row_factory=class_row(StoredLine)) as cursor:
         await cursor.execute(
-            """
+            r"""
             INSERT INTO messages (conversation_id, event_id, sender, content, occurred_at, metadata, session)
             SELECT %(id)s, l.event_id, l.sender, l.content, l.occurred_at, l.metadata, %(session)s
             FROM unnest(%(event_ids)s::text[], %(senders)s::text[], %(contents)s::text[], %(times)s::timestamptz[],
                         %(metadata)s::jsonb[]) WITH ORDINALITY
                  AS l (event_id, sender, content, occurred_at, metadata, place)
             WHERE NOT (
-                %(late)s
-                AND EXISTS (
-                    SELECT FROM conversation_sessions AS s
-                    WHERE s.conversation_id = %(id)s AND s.session = %(session)s AND s.reconciled_at IS NOT NULL
-                      AND NOT coalesce(s.session_metadata -> 'platform' ? 'missing', false))
-                -- The platform knows all that was said aloud; of what was typed, what had reached it.
-                AND (l.sender = 'interpreter' OR l.metadata ->> 'medium' = 'audio' OR EXISTS (
-                    SELECT FROM messages AS m
-                    WHERE m.conversation_id = %(id)s AND m.session = %(session)s AND m.sender = l.sender
-                      AND m.content = l.content)))
+                %(late)s AND EXISTS (
+                    SELECT FROM messages AS m,
+                         LATERAL (SELECT rtrim(regexp_replace(m.content, '\s+', ' ', 'g'), ' .…-—') AS filled,
+                                         rtrim(regexp_replace(l.content, '\s+', ' ', 'g'), ' .…-—') AS said) AS words
+                    WHERE m.conversation_id = %(id)s AND m.sender = l.sender
+                      AND starts_with(m.event_id, %(session)s || ':platform:')
+                      AND CASE WHEN '' IN (filled, said) THEN m.content = l.content
+                               ELSE starts_with(said, filled) OR starts_with(filled, said) END))
             ORDER BY l.place
             ON CONFLICT (conversation_id, event_id) DO NOTHING
             RETURNING id::text AS id, event_id, sender, char_length(content) AS chars
