@@ -7,12 +7,12 @@ from typing import Final
 from uuid import UUID
 
 from oneiro.conversations.models import Transport
-from oneiro.conversations.plans.models import ReadyAgent
 from oneiro.conversations.tickets import LIFE, Ticket
 from oneiro.errors import PlatformUnavailable
 from oneiro.interpreters.agents.models import Provisioned, session_key
-from oneiro.interpreters.agents.service import NOTED, Agents
+from oneiro.interpreters.agents.service import Agents
 from oneiro.interpreters.agents.stand_in import StandIn
+from oneiro.interpreters.agents.store import AgentRow
 from oneiro.interpreters.models import Release
 from oneiro.platform.errors import PlatformLacks
 from oneiro.platform.port import VoicePlatform
@@ -98,19 +98,12 @@ class Addresses:
         self._agents, self._platform, self._stand_in = agents, platform, stand_in
         self._public_url, self._clock, self._rest = settings.public_url, clock, rest
 
-    def at_once(self, wish: Wish, agent: ReadyAgent | None) -> Address | None:
-        """An address of the relay for an agent that is known, asking nobody; None: `of` has to be asked.
-
-        The agent is taken as `Agents.ensure` would take it without writing or making anything.
-        """
-        if wish.transport != "relay" or wish.session_key or agent is None or self._rest():
+    def at_once(self, wish: Wish, row: AgentRow | None) -> Address | None:
+        """An address of the relay for an agent that is known, asking nobody; None: `of` has to be asked."""
+        if wish.transport != "relay" or wish.session_key or row is None or self._rest():
             return None
-        draft = self._agents.draft(wish.release, wish.language, wish.model)
-        noted = agent.last_used_at is not None and self._clock() - agent.last_used_at < NOTED
-        if agent.config_sha256 != draft.config_sha256 or not noted:
-            return None
-        sha = agent.prompt_sha256 or draft.prompt_sha256
-        return self._at_relay(wish, Provisioned(agent.agent_id, False, 0, 0, sha, tuple(agent.drift)))
+        agent = self._agents.at_once(row, wish.release, wish.language, wish.model)
+        return self._at_relay(wish, agent) if agent is not None else None
 
     async def of(self, wish: Wish) -> Address:
         """An address for a conversation; of the relay also while the platform is away, if there is a stand-in.

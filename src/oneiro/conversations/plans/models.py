@@ -1,11 +1,11 @@
 """What a start asks of the rows, what they say, and what is settled by it."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from oneiro.conversations.models import StartRequest, Transport
 from oneiro.dreamers.models import Dreamer
+from oneiro.interpreters.agents.store import AgentRow
 from oneiro.interpreters.models import Release
 from oneiro.interpreters.variables import DreamMaterial
 from oneiro.interpreters.words.recall import Memory
@@ -24,23 +24,11 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadyAgent:
-    """The agent of a release, language and model, as its row has it."""
-
-    release_id: UUID
-    agent_id: str
-    config_sha256: str | None
-    prompt_sha256: str | None
-    drift: list[str]
-    last_used_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class Found:
     """What the rows say.
 
     release: of the arm that she has, else the default one; none when the interpreter is not active. undrawn: an
-    experiment runs in which she has no arm yet.
+    experiment runs in which she has no arm yet. agent: the one of that release, whoever made it.
     """
 
     dreamer: Dreamer
@@ -50,7 +38,7 @@ class Found:
     arm: str | None
     undrawn: bool
     dream: DreamMaterial | None
-    agent: ReadyAgent | None
+    agent: AgentRow | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,5 +57,5 @@ class Plan:
     model: str
     transport: Transport
     text_only: bool
-    agent: ReadyAgent | None
+    agent: AgentRow | None
     began: float

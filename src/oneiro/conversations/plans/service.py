@@ -59,7 +59,6 @@ class Plans:
         memory = None
         if dreamer.consents.memory:
             memory = await remember(conn, dreamer.user_id, request.interpreter_id)
-        agent = found.agent
         return Plan(
             conversation_id=uuid4(),
             request=request,
@@ -73,7 +72,8 @@ class Plans:
             model=self._model(request, caller),
             transport=self._transport(request),
             text_only=self._text_only(request, dreamer),
-            agent=agent if agent is not None and agent.release_id == chosen.release.id else None,
+            # Whoever is drawn for an arm just now is led by another release than was read.
+            agent=found.agent if found.release and found.release.id == chosen.release.id else None,
             began=began,
         )
 

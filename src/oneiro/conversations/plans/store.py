@@ -6,11 +6,12 @@ from typing import Any, Final
 from psycopg.rows import dict_row
 from psycopg.sql import SQL
 
-from oneiro.conversations.plans.models import Asked, Found, ReadyAgent
+from oneiro.conversations.plans.models import Asked, Found
 from oneiro.database.pool import Connection
 from oneiro.dreamers.models import Dreamer
 from oneiro.dreamers.store import SPOKEN
 from oneiro.interpreters import store as interpreters
+from oneiro.interpreters.agents.store import LIVE, AgentRow
 from oneiro.interpreters.models import Release
 from oneiro.interpreters.variables import DreamMaterial
 
@@ -26,8 +27,10 @@ _FOUND: Final = (
                arm.id AS arm_id, arm.name AS arm, e.id IS NOT NULL AND arm.id IS NULL AS undrawn,
                d.content AS dream_text, d.title AS dream_title, d.symbols AS dream_symbols,
                d.interpretation AS dream_interpretation, d.interpretation_date AS dream_interpretation_date,
-               a.agent_id AS agent_agent_id, a.config_sha256 AS agent_config_sha256,
-               a.prompt_sha256 AS agent_prompt_sha256, a.drift AS agent_drift, a.last_used_at AS agent_last_used_at
+               a.id AS agent_id, a.agent_id AS agent_agent_id, a.config_sha256 AS agent_config_sha256,
+               a.prompt_sha256 AS agent_prompt_sha256, a.created_at AS agent_created_at, a.drift AS agent_drift,
+               a.error_code AS agent_error_code, a.last_used_at AS agent_last_used_at, a.free AS agent_free,
+               a.expires AS agent_expires, a.expired AS agent_expired
         FROM profiles AS p
         LEFT JOIN LATERAL ({spoken}) AS spoken ON true
         CROSS JOIN LATERAL (
@@ -46,14 +49,12 @@ _FOUND: Final = (
                ON r.id = coalesce(arm.release_id, (SELECT usual.id FROM interpreter_releases AS usual
                                                    WHERE usual.interpreter_id = c.id AND usual.number = c.version))
         LEFT JOIN dreams AS d ON d.id = %(dream_id)s AND d.user_id = p.user_id
-        LEFT JOIN platform_agents AS a
-               ON a.release_id = r.id AND a.language = said.language AND a.model = %(model)s AND a.session_key = ''
-              AND a.state IN ('provisioning', 'ready', 'drifted') AND a.agent_id IS NOT NULL
+        LEFT JOIN LATERAL ({live}) AS a ON true
         WHERE p.user_id = %(user_id)s
         FOR KEY SHARE OF p
         """
     )
-    .format(spoken=SPOKEN)
+    .format(spoken=SPOKEN, live=LIVE.format(release=SQL("r.id"), language=SQL("said.language")))
     .as_bytes()
 )
 
@@ -74,6 +75,7 @@ async def find(conn: Connection, asked: Asked, now: datetime) -> Found | None:
                 "wanted": asked.wanted,
                 "offered": list(asked.offered),
                 "model": asked.model,
+                "session_key": "",
             },
         )
         row = await cursor.fetchone()
@@ -90,7 +92,7 @@ async def _found(conn: Connection, row: dict[str, Any]) -> Found:
         arm=row["arm"],
         undrawn=row["undrawn"],
         dream=None if row["dream_text"] is None else DreamMaterial(**_part(row, "dream_")),
-        agent=None if agent["agent_id"] is None else ReadyAgent(release_id=row["release_id"], **agent),
+        agent=None if agent["id"] is None else AgentRow(**agent),
     )
 
 

@@ -88,6 +88,16 @@ class Agents:
         sha = agent.prompt_sha256 or wanted.prompt_sha256
         return Provisioned(agent.agent_id, created, tally.count, elapsed_ms(began), sha, agent.drift)
 
+    def at_once(self, row: store.AgentRow, release: Release, language: str, model: str) -> Provisioned | None:
+        """The agent of a row that was just read, if `ensure` would take it without writing anything; else None."""
+        wanted = self.draft(release, language, model)
+        if row.agent_id is None or self._done_with(row, wanted) or not _noted(row, self._clock()):
+            return None
+        sha = row.prompt_sha256 or wanted.prompt_sha256
+        return Provisioned(
+            row.agent_id, created=False, upstream_calls=0, ms=0, prompt_sha256=sha, drift=tuple(row.drift)
+        )
+
     async def prepare(self, release: Release, language: str, model: str) -> Provisioned:
         """Ahead of traffic, make sure that the platform takes this release's agent; raises as `ensure`.
 
@@ -179,17 +189,20 @@ class Agents:
     async def _replaced(
         self, conn: Connection, row: store.AgentRow, agent_id: str, wanted: Draft, now: datetime
     ) -> bool:
-        """Take an agent out of use that has expired, or that an earlier version of Oneiro made otherwise.
-
-        Only rows older than this process are outdated: while two versions run side by side, the older one leaves the
-        newer one's agents alone.
-        """
-        outdated = row.config_sha256 != wanted.config_sha256 and row.created_at < self._since
-        if not (outdated or row.expired):
+        """Take an agent out of use that has expired, or that an earlier version of Oneiro made otherwise."""
+        if not self._done_with(row, wanted):
             return False
         if await store.replace(conn, row.id, now):
             await traces.retired(conn, agent_id, wanted.interpreter_id, "expired" if row.expired else "outdated")
         return True
+
+    def _done_with(self, row: store.AgentRow, wanted: Draft) -> bool:
+        """Whether an agent has expired or is outdated.
+
+        Only rows older than this process are outdated: while two versions run side by side, the older one leaves the
+        newer one's agents alone.
+        """
+        return row.expired or (row.config_sha256 != wanted.config_sha256 and row.created_at < self._since)
 
     async def _gone(self, agent_id: str, reason: str) -> None:
         async with self._db.as_service() as conn:
@@ -221,9 +234,11 @@ class Agents:
 
 async def _take(conn: Connection, row: store.AgentRow, now: datetime) -> bool:
     """Note that a conversation is about to use the agent; False when a sweep took it out of use just before."""
-    if not row.expires and row.last_used_at is not None and now - row.last_used_at < NOTED:
-        return True
-    return await store.take(conn, row.id, now)
+    return _noted(row, now) or await store.take(conn, row.id, now)
+
+
+def _noted(row: store.AgentRow, now: datetime) -> bool:
+    return not row.expires and row.last_used_at is not None and now - row.last_used_at < NOTED
 
 
 def _failed_elsewhere(code: str) -> OneiroError:

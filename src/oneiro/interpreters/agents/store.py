@@ -5,9 +5,11 @@ A row under a lease is work in progress; whoever finds the lease lapsed may take
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from psycopg.rows import class_row, scalar_row
+from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
 from oneiro.database.pool import Connection
@@ -70,21 +72,25 @@ class InUse:
         return tag(self.installation, self.id)
 
 
+LIVE: Final = SQL(
+    """
+    SELECT id, agent_id, config_sha256, prompt_sha256, created_at, drift, error_code, last_used_at,
+           state = 'provisioning' AND coalesce(lease_until <= %(now)s, true) AS free,
+           scope = 'session' AS expires,
+           scope = 'session' AND coalesce(expires_at <= %(now)s, false) AS expired
+    FROM platform_agents
+    WHERE release_id = {release} AND language = {language} AND model = %(model)s
+      AND session_key = %(session_key)s AND state IN ('provisioning', 'ready', 'drifted')
+    """
+)
+"""The live row of a release in a language, by one read of its unique index."""
+_LIVE: Final = LIVE.format(release=SQL("%(release_id)s"), language=SQL("%(language)s")).as_bytes()
+
+
 async def live(conn: Connection, draft: Draft, now: datetime) -> AgentRow | None:
-    """The live row for the draft, if there is one: one read of its unique index."""
+    """The live row for the draft, if there is one."""
     async with conn.cursor(row_factory=class_row(AgentRow)) as cursor:
-        await cursor.execute(
-            """
-            SELECT id, agent_id, config_sha256, prompt_sha256, created_at, drift, error_code, last_used_at,
-                   state = 'provisioning' AND coalesce(lease_until <= %(now)s, true) AS free,
-                   scope = 'session' AS expires,
-                   scope = 'session' AND coalesce(expires_at <= %(now)s, false) AS expired
-            FROM platform_agents
-            WHERE release_id = %(release_id)s AND language = %(language)s AND model = %(model)s
-              AND session_key = %(session_key)s AND state IN ('provisioning', 'ready', 'drifted')
-            """,
-            {**_identity(draft), "now": now},
-        )
+        await cursor.execute(_LIVE, {**_identity(draft), "now": now})
         return await cursor.fetchone()
 
 
