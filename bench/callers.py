@@ -30,7 +30,7 @@ STEP = 0.00025
 MICROPHONE_STEPS, VOICE_STEPS = 128, 1000
 """Every 32 ms a frame upwards; every 250 ms a beat of the interpreter's voice."""
 SAMPLED = 20
-OPENING_AT_ONCE, TRIES = 6, 10
+OPENING_AT_ONCE, TRIES = 6, 5
 CLOSE, PING, PONG = 0x8, 0x9, 0xA
 STAMP_AT, STAMP_BYTES = 24, 16
 """Where a microphone frame's payload has the time in nanoseconds: on a whole turn of the mask."""
@@ -318,18 +318,12 @@ class Traffic:
             self._due += STEP
 
     async def open(self, urls: list[str]) -> "Calls":
-        """Open so many calls, a few at a time; raises `ConnectionError` when one cannot be."""
+        """Open so many calls, a few at a time; one that cannot be is broken from the start."""
         calls, turns = Calls(self), asyncio.Semaphore(OPENING_AT_ONCE)
 
         async def one(number: int, url: str) -> None:
             async with turns:
-                for left in reversed(range(TRIES)):
-                    try:
-                        return await calls.open(url, sampled=number % SAMPLED == 0)
-                    except ConnectionError as error:  # As a client does, whose ticket is still good.
-                        if not left:
-                            raise
-                        print(f"try again: {error}", file=sys.stderr)
+                await calls.insist(url, sampled=number % SAMPLED == 0)
 
         await asyncio.gather(*(one(number, url) for number, url in enumerate(urls)))
         return calls
@@ -344,7 +338,19 @@ class Calls:
     """The clients of one row."""
 
     def __init__(self, traffic: Traffic) -> None:
-        self._traffic, self._callers = traffic, list[Caller]()
+        self._traffic, self._callers, self._unopened = traffic, list[Caller](), 0
+
+    async def insist(self, url: str, *, sampled: bool) -> None:
+        """Open a call, and try again as a client does whose ticket is still good."""
+        for _ in range(TRIES):
+            try:
+                await self.open(url, sampled=sampled)
+            except (ConnectionError, TimeoutError) as error:
+                print(f"not opened: {error}", file=sys.stderr)
+                await asyncio.sleep(1)
+            else:
+                return
+        self._unopened += 1
 
     async def open(self, url: str, *, sampled: bool) -> None:
         port, secure = urlsplit(url).port, url.startswith("wss")
@@ -362,8 +368,8 @@ class Calls:
 
     @property
     def broken(self) -> int:
-        """How many ended before they were to."""
-        return sum(caller.lost.done() and not caller.left for caller in self._callers)
+        """How many did not begin, or ended before they were to."""
+        return self._unopened + sum(caller.lost.done() and not caller.left for caller in self._callers)
 
     async def close(self) -> None:
         """Say goodbye on each and wait for its end."""

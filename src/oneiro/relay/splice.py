@@ -7,6 +7,7 @@ what is decided about a frame (to withhold the sound that follows) holds for all
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -24,6 +25,8 @@ EXTENSION: Final = "oneiro.splice"
 """Under this name a handler finds the protocol of its socket in `scope["extensions"]`."""
 TEXT: Final = 0x81
 """First byte of a whole text frame without extensions (RFC 6455 section 5.2)."""
+READ_AHEAD: Final = 32 * 1024
+"""Bytes that the kernel is asked to keep of what the platform sends: three quarters of a second of its sound."""
 _SOUND_UP: Final = b'{"user_audio_chunk"'
 _SOUND_DOWN: Final = (b'{"type": "audio"', b'{"type":"audio"', b'{"audio_event"')
 _WRONG: Final = -1
@@ -218,6 +221,11 @@ class SplicedClient(ClientConnection):
         self.side = Side(super().data_received, is_sound_down, masked=False, largest=largest or 1 << 62)
         self.side.open = lambda: self.protocol.state is State.OPEN
         self._head: bytes | None = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take little at a time: TLS keeps room for the largest read of a connection until its end."""
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_AHEAD)
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """The answer to the handshake comes first, perhaps with frames behind it."""
