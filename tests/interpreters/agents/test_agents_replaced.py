@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from oneiro.errors import PlatformUnavailable
+from oneiro.interpreters.agents.store import live
 from oneiro.interpreters.models import Release
 from oneiro.interpreters.releases import activate
 
@@ -32,6 +33,33 @@ async def test_a_newer_version_of_oneiro_replaces_an_outdated_agent_and_the_olde
     assert (event["entity_id"], event["reason"]) == (old.agent_id, "outdated")
     # Somebody may be talking to it still.
     assert sorted(await engine.agents()) == sorted([old.agent_id, new.agent_id])
+
+
+async def test_what_is_taken_at_once_is_what_would_be_taken_without_a_word_to_the_database(
+    one: Any, process: Start, release: Release, hand: Any
+) -> None:
+    wanted = (release, "en", "gpt-4o")
+
+    async def at_once(asked: Any) -> Any:
+        async with asked.db.as_service() as conn:
+            row = await live(conn, asked.agents.draft(*wanted), hand())
+        assert row is not None
+        return asked.agents.at_once(row, *wanted)
+
+    old = await one.agents.ensure(*wanted)
+    taken = await at_once(one)
+    assert (taken.agent_id, taken.prompt_sha256, taken.created) == (old.agent_id, old.prompt_sha256, False)
+
+    hand.forward(seconds=1)
+    newer = await process(max_call_seconds=1800)
+    assert await at_once(newer) is None  # Outdated: to be replaced.
+    new = await newer.agents.ensure(*wanted)
+    assert (await at_once(one)).agent_id == (await at_once(newer)).agent_id == new.agent_id
+
+    hand.forward(minutes=5)
+    assert await at_once(newer) is None  # To be noted.
+    await newer.agents.ensure(*wanted)
+    assert (await at_once(newer)).agent_id == new.agent_id
 
 
 async def test_a_replaced_agent_is_deleted_a_day_later(
