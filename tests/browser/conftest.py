@@ -1,5 +1,6 @@
 """The talk page in a real Chromium, before a whole Oneiro: PostgreSQL, engine, API and pages on loopback."""
 
+import asyncio
 import json
 import math
 import re
@@ -186,6 +187,12 @@ class Visit:
 
     async def end(self) -> None:
         await self.page.get_by_role("button", name="End", exact=True).click()
+
+    async def becomes(self, expression: str) -> None:
+        """Until this is true on the page; Playwright's own way to wait for it is what the page's policy forbids."""
+        async with asyncio.timeout(20):
+            while not await self.page.evaluate(expression):  # noqa: ASYNC110 - the page tells nobody.
+                await asyncio.sleep(0.05)
 
     @property
     def conversation_id(self) -> str:
