@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import psycopg
+import pytest
 from tests.relay.soak_platform import aloud
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
@@ -222,7 +223,8 @@ class Sleeper:
         )
         end = time.monotonic() + STORED
         while lost := await self._lost(conversation):
-            assert time.monotonic() < end, f"heard in {conversation} and not stored: {lost}"
+            if time.monotonic() > end:
+                pytest.fail(f"heard in {conversation} and not stored: {lost}; {await self._account(conversation)}")
             await asyncio.sleep(0.5)
         hers = await self._base.rows(
             "SELECT content FROM messages WHERE conversation_id = %s AND sender = 'user'", conversation
@@ -236,6 +238,20 @@ class Sleeper:
             list(NO_END),
         )
         assert len(ended) == 1, f"{conversation} ended so often: {ended}"
+
+    async def _account(self, conversation: str) -> str:
+        """What is known of a conversation that went wrong."""
+        lines = await self._base.rows(
+            "SELECT event_id, content, original_content, metadata FROM messages WHERE conversation_id = %s"
+            " ORDER BY occurred_at, ordinal",
+            conversation,
+        )
+        sessions = await self._base.rows(
+            "SELECT session, session_status, close_code, connected_at, reconciled_at, session_metadata"
+            " FROM conversation_sessions WHERE conversation_id = %s ORDER BY session",
+            conversation,
+        )
+        return f"heard: {self._heard}; stored: {lines}; sessions: {sessions}"
 
     async def _lost(self, conversation: str) -> list[str]:
         """Replies that she heard and that are not stored, as they stand or as they stood before they were cut."""

@@ -146,9 +146,11 @@ async def test_lines_that_the_platforms_account_lacks_are_written_after_it(
     ]
     await relay._relayed.write(call.admission, late)
 
-    found = await look("SELECT event_id FROM messages ORDER BY occurred_at, ordinal")
+    found = await look("SELECT event_id, content, original_content FROM messages ORDER BY occurred_at, ordinal")
     assert [row["event_id"] for row in found][-3:] == ["1:user:1", "1:interpreter:2", "1:user:2"]
     assert len(found) == 6
+    (cut,) = [row for row in found if row["original_content"]]
+    assert (cut["content"], cut["original_content"]) == ("It was a long night an...", late[0].text)
 
 
 def held(platform_id: str, lines: list[tuple[Any, str]]) -> HeldConversation:

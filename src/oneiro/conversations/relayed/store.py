@@ -119,25 +119,30 @@ async def insert_lines(
     """Insert the lines whose event ids are new, in one statement; returns these, in order.
 
     late: they may come after the platform's account of the session; what was filled in from it is not inserted again,
-    also where one of the two is the beginning of the other, since a reply may have been cut.
+    also where one of the two is the beginning of the other: of a reply that was cut it gets the whole as its original.
     """
     async with conn.cursor(row_factory=class_row(StoredLine)) as cursor:
         await cursor.execute(
             r"""
+            WITH l AS (
+                SELECT * FROM unnest(%(event_ids)s::text[], %(senders)s::text[], %(contents)s::text[],
+                                     %(times)s::timestamptz[], %(metadata)s::jsonb[]) WITH ORDINALITY
+                     AS l (event_id, sender, content, occurred_at, metadata, place)
+            ), filled AS (
+                SELECT m.id, l.event_id, l.content, char_length(words.said) > char_length(words.filled) AS cut
+                FROM l JOIN messages AS m ON m.conversation_id = %(id)s AND m.sender = l.sender
+                    AND starts_with(m.event_id, %(session)s || ':platform:')
+                CROSS JOIN LATERAL (SELECT rtrim(regexp_replace(m.content, '\s+', ' ', 'g'), ' .…-—') AS filled,
+                                           rtrim(regexp_replace(l.content, '\s+', ' ', 'g'), ' .…-—') AS said) AS words
+                WHERE %(late)s AND CASE WHEN '' IN (filled, said) THEN m.content = l.content
+                                        ELSE starts_with(said, filled) OR starts_with(filled, said) END
+            ), whole AS (
+                UPDATE messages AS m SET original_content = filled.content FROM filled
+                WHERE m.id = filled.id AND filled.cut AND m.original_content IS NULL
+            )
             INSERT INTO messages (conversation_id, event_id, sender, content, occurred_at, metadata, session)
-            SELECT %(id)s, l.event_id, l.sender, l.content, l.occurred_at, l.metadata, %(session)s
-            FROM unnest(%(event_ids)s::text[], %(senders)s::text[], %(contents)s::text[], %(times)s::timestamptz[],
-                        %(metadata)s::jsonb[]) WITH ORDINALITY
-                 AS l (event_id, sender, content, occurred_at, metadata, place)
-            WHERE NOT (
-                %(late)s AND EXISTS (
-                    SELECT FROM messages AS m,
-                         LATERAL (SELECT rtrim(regexp_replace(m.content, '\s+', ' ', 'g'), ' .…-—') AS filled,
-                                         rtrim(regexp_replace(l.content, '\s+', ' ', 'g'), ' .…-—') AS said) AS words
-                    WHERE m.conversation_id = %(id)s AND m.sender = l.sender
-                      AND starts_with(m.event_id, %(session)s || ':platform:')
-                      AND CASE WHEN '' IN (filled, said) THEN m.content = l.content
-                               ELSE starts_with(said, filled) OR starts_with(filled, said) END))
+            SELECT %(id)s, l.event_id, l.sender, l.content, l.occurred_at, l.metadata, %(session)s FROM l
+            WHERE l.event_id NOT IN (SELECT event_id FROM filled)
             ORDER BY l.place
             ON CONFLICT (conversation_id, event_id) DO NOTHING
             RETURNING id::text AS id, event_id, sender, char_length(content) AS chars
