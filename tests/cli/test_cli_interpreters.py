@@ -135,7 +135,7 @@ async def test_a_retired_interpreter_differs_though_its_words_do_not(do: Do, tmp
 
 async def test_what_is_shown_tells_where_rolling_back_leads(do: Do, file: Path) -> None:
     shown = (await do("show", "carl")).stdout
-    assert "no agent is on the platform yet" in shown
+    assert "no agent is on the platform now" in shown
     assert "rollback" not in shown
     for text in (SIGMUND, SIGMUND.replace("Leave pauses.", "Leave long pauses.")):
         file.write_text(text, encoding="utf-8")

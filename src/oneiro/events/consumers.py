@@ -141,7 +141,7 @@ class Worker:
         self._position: int | None = None
         self._renew_at = self._try_at = 0.0
         self._registered = False
-        self._losses: Counter[int] = Counter()
+        self._losses: Counter[tuple[int, bool]] = Counter()
         self._pace = Pace(bell.listener(STAMPED), shortest=self._timing.busy, longest=self._timing.idle)
 
     async def run(self) -> None:
@@ -220,23 +220,29 @@ class Worker:
         except LeaseLost:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a consumer raises is its event's fault, not the loop's
-            self._blame(events[0], error)
+            self._blame(events, error)
             await self._one_by_one(events, blocked, error)
         self._position = events[-1].position
-        self._losses.pop(events[0].position, None)
+        self._forgive(events[0])
 
-    def _blame(self, event: Event, error: Exception) -> None:
-        """Raise a loss of the database that is not this event's fault yet; the loop rests, and comes to it again."""
+    def _blame(self, events: list[Event], error: Exception) -> None:
+        """Raise a loss of the database that is not these events' fault yet; the loop rests, and comes to them again.
+
+        Losses of several events together say nothing of the first one alone, so they are counted apart.
+        """
         if isinstance(error, DatabaseUnavailable):
-            self._losses[event.position] += 1
-            if self._losses[event.position] <= LOSSES:
-                log.info("consumer.database_lost", consumer=self._name, position=event.position)
+            tried = events[0].position, len(events) == 1
+            self._losses[tried] += 1
+            if self._losses[tried] <= LOSSES:
+                log.info("consumer.database_lost", consumer=self._name, position=events[0].position)
                 raise error
+
+    def _forgive(self, event: Event) -> None:
+        for alone in (False, True):
+            self._losses.pop((event.position, alone), None)
 
     async def _one_by_one(self, events: list[Event], blocked: set[UUID], error: Exception) -> None:
         if len(events) > 1:
-            # What was counted for all of them together says nothing of the first.
-            self._losses.pop(events[0].position, None)
             for event in events:
                 await self._handle([event], blocked)
             return
@@ -285,13 +291,13 @@ class Worker:
             except LeaseLost:
                 raise
             except Exception as error:  # noqa: BLE001 - as in _handle
-                self._blame(event, error)
+                self._blame([event], error)
                 pause = self._retries.pause(attempts + 1)
                 log.warning("consumer.retry_failed", consumer=self._name, position=event.position, error=fault(error))
                 async with self._db.as_service() as conn:
                     await self._move(conn, self._held())
                     await parked.fail(conn, self._name, event.position, fault(error), pause)
-            self._losses.pop(event.position, None)
+            self._forgive(event)
         return bool(waiting)
 
     async def _again(self, event: Event) -> None:
