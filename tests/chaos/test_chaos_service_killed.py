@@ -84,11 +84,12 @@ def _kill_at_the_next(service: Process, traffic: Traffic) -> asyncio.Event:
 
 
 async def _end_and_read(open_ones: list[tuple[Dreamer, str]], acknowledged: dict[str, list[str]]) -> None:
-    """End every conversation; each transcript is what was said, in order."""
+    """End every conversation; each transcript is what was said, each line once."""
     for dreamer, conversation_id in open_ones:
         ended = await dreamer.post(f"/conversations/{conversation_id}/end")
         assert ended["status"] == "completed"
-        assert [line["event_id"] for line in await dreamer.lines(conversation_id)] == acknowledged[conversation_id]
+        kept = [line["event_id"] for line in await dreamer.lines(conversation_id)]
+        assert sorted(kept) == sorted(acknowledged[conversation_id])
 
 
 async def test_nothing_acknowledged_is_lost_and_nothing_is_kept_twice(

@@ -259,13 +259,15 @@ class Sleeper:
             "SELECT content, original_content FROM messages WHERE conversation_id = %s AND sender = 'interpreter'",
             conversation,
         )
-        lost = [plain(words) for words in self._heard.values()]
-        # First as they stand: the same reply may have been heard once whole and once cut.
-        for name in ("content", "original_content"):
-            for row in list(rows):
-                if plain(row[name]) in lost:
-                    lost.remove(plain(row[name]))
-                    rows.remove(row)
+        stored = [{plain(row["content"]), plain(row["original_content"])} for row in rows]
+        lost = []
+        # What could be fewest lines chooses first: many a reply was cut to the same few letters.
+        for words in sorted(map(plain, self._heard.values()), key=lambda one: sum(one in row for row in stored)):
+            place = next((place for place, row in enumerate(stored) if words in row), None)
+            if place is None:
+                lost.append(words)
+            else:
+                del stored[place]
         return lost
 
 
